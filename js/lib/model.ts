@@ -1,0 +1,127 @@
+// What travels between Python and the front-end. Names are Python's, letter for letter.
+
+/** The synced traits. Only Python writes them; a test on the Python side holds these keys against its class. */
+export interface Model {
+  frame: Frame | null;
+  layer: number | null;
+  pos: number | null;
+  details: Details | null;
+  controls: Control[];
+  status: Status;
+  offline: boolean;
+  planes: Planes | null;
+}
+
+/** A binary value as a host hands it over; see wire.ts for what is accepted. Null: fetched by message. */
+export type Buffer = ArrayBuffer | ArrayBufferView | null;
+
+/** How values become colours; null limits mean that nothing finite was there. */
+export interface Scale {
+  kind: "sequential" | "diverging";
+  low: number | null;
+  high: number | null;
+  under: boolean;
+  over: boolean;
+  label: string;
+  units: string;
+}
+
+export interface Check {
+  name: string;
+  level: "green" | "amber" | "red";
+  value: number | null;
+  limit: number | null;
+  text: string;
+}
+
+/** One picture, atomic: values, labels and scale can never disagree. Row 0 is layer 0, drawn at the bottom. */
+export interface Frame {
+  id: number;
+  shape: [number, number];
+  dtype: "float32";
+  data: Buffer;
+  /** Names of the buffers, in the order in which a message carries them: "data", "text.index", "top.index", ... */
+  buffers: string[];
+  rows: number[];
+  row_name: string;
+  tokens: string[];
+  marked: number[];
+  unknown: number[];
+  scale: Scale;
+  text: { strings: string[]; index: Buffer } | null;
+  top: { k: number; strings: string[]; index: Buffer; probs: Buffer } | null;
+  title: string;
+  sentence: string;
+  footer: string;
+  checks: Check[];
+}
+
+export interface Details {
+  layer: number;
+  pos: number;
+  heading?: string;
+  rows: { label: string; value: string }[];
+  top: { token: string; prob: number }[];
+  /** What the bars of `top` are, as a heading. */
+  top_label?: string;
+}
+
+export type ControlValue = string | number | boolean | null;
+
+export interface Control {
+  name: string;
+  label: string;
+  kind: "select" | "check" | "number" | "text";
+  value: ControlValue;
+  options?: (string | number | { value: string | number; label: string })[];
+  min?: number;
+  max?: number;
+  visible: boolean;
+  hint?: string;
+}
+
+export interface Status {
+  state: "ready" | "busy" | "error";
+  text: string;
+  detail?: string;
+}
+
+/** What an exported page needs to fill the side panel with no kernel: one number for each label in each cell. */
+export interface Planes {
+  labels: string[];
+  shape: [number, number, number];
+  data: Buffer;
+  formats: string[];
+}
+
+/** Messages from the front-end, each with an `id` of its own. */
+export type Request =
+  | { kind: "select"; layer: number | null; pos: number | null }
+  | { kind: "set"; name: string; value: ControlValue }
+  | { kind: "reset" }
+  | { kind: "frame"; frame_id: number }
+  | { kind: "export"; format: ExportFormat };
+
+export type ExportFormat = "png" | "svg" | "csv" | "html";
+
+/** Messages from Python: every request is answered once. */
+export type Answer =
+  | { kind: "done"; id: number }
+  | { kind: "error"; id: number; text: string }
+  | { kind: "frame"; id: number; frame_id: number; names: string[] }
+  | { kind: "file"; id: number; name: string; mime: string };
+
+/** The model as any widget host gives it (the subset used here). */
+export interface HostModel {
+  get<K extends keyof Model>(name: K): Model[K];
+  on(event: string, callback: (...args: never[]) => void): void;
+  off(event: string, callback: (...args: never[]) => void): void;
+  send(content: unknown): unknown;
+  widget_manager?: unknown;
+}
+
+export interface RenderContext {
+  model: HostModel;
+  el: HTMLElement;
+  signal?: AbortSignal;
+}

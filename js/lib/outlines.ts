@@ -1,0 +1,62 @@
+// The upper canvas: what moves with pointer and keyboard, drawn without touching the cells below.
+import { cellRect, type Layout, type Marks, type Rect, type Selected } from "./layout";
+import type { Colours } from "./theme";
+
+export function drawOutlines(
+  ctx: CanvasRenderingContext2D,
+  at: Layout,
+  scroll: number,
+  colours: Colours,
+  { selected, hover, cursor }: Marks & { selected: Selected },
+): void {
+  const { view, cell } = at;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(view.x - 3, view.y - 3, view.w + 6, view.h + 6);
+  ctx.clip();
+  const ink = colours.dark ? "#fff" : "#000";
+  if (hover) stroke(ctx, cellRect(at, hover, scroll), at.gap, ink, 1, colours.bg);
+  const { row, col } = selected;
+  // A selection may name a whole row (a layer) or a whole column (a position).
+  if (row !== null || col !== null) {
+    const rect = cellRect(at, { row: row ?? at.rows - 1, col: col ?? 0 }, col === null ? 0 : scroll);
+    if (row === null) rect.h = view.h;
+    if (col === null) rect.w = view.w;
+    stroke(ctx, rect, at.gap, ink, 2, colours.bg);
+  }
+  if (cursor) {
+    const inner = cursor.row === row && cursor.col === col && Math.min(cell.w, cell.h) > 10 ? 3 : 0;
+    const { x, y, w, h } = cellRect(at, cursor, scroll);
+    ctx.setLineDash([4, 2]);
+    stroke(
+      ctx,
+      { x: x + inner, y: y + inner, w: w - 2 * inner, h: h - 2 * inner },
+      at.gap,
+      colours.accent,
+      2,
+      colours.bg,
+    );
+  }
+  ctx.restore();
+}
+
+/** A line around a cell, over a wider one in the ground's colour: it shows on any colour of the scale. */
+function stroke(
+  ctx: CanvasRenderingContext2D,
+  { x, y, w, h }: Rect,
+  gap: number,
+  ink: string,
+  width: number,
+  halo: string,
+): void {
+  const dash = ctx.getLineDash();
+  for (const [style, line, pattern] of [
+    [halo, width + 2, []],
+    [ink, width, dash],
+  ] as const) {
+    ctx.strokeStyle = style;
+    ctx.lineWidth = line;
+    ctx.setLineDash([...pattern]);
+    ctx.strokeRect(x - gap / 2, y - gap / 2, w, h);
+  }
+}

@@ -1,0 +1,297 @@
+// A picture that answers: pointer, keyboard, scrolling and zoom over the two canvases. Knows no model.
+import { h, setText, toggle } from "./dom";
+import { facts, spoken } from "./facts";
+import { type KeyPress, keyAction } from "./keyboard";
+import { anchored, type Cell, cellRect, hit, type Selected, scrollTo, visibleCols, type Zoom } from "./layout";
+import { density, Picture } from "./picture";
+import type { Colours } from "./theme";
+import { measure as timing } from "./timing";
+import { Tooltip } from "./tooltip";
+import { watchSize } from "./visible";
+import type { Grid } from "./wire";
+import { ZoomBar, type ZoomStep } from "./zoom";
+
+export interface PlotEvents {
+  select(cell: Cell): void;
+  reset(): void;
+}
+
+const ZOOM_STEP = 1.4;
+const SCROLLBAR = 12;
+const same = (a: Cell | null, b: Cell | null): boolean => a?.row === b?.row && a?.col === b?.col;
+
+export class Plot {
+  readonly el: HTMLElement;
+  readonly #picture = new Picture();
+  readonly #stage = h("div", "rw-stage");
+  readonly #scroller = h("div", "rw-scroll", { role: "grid", tabindex: 0 });
+  // One row and one cell stand for the grid: those under the cursor.
+  readonly #row = h("div", "rw-spacer", { role: "row" });
+  readonly #current = h("div", "rw-hidden-text", { role: "gridcell" });
+  readonly #live = h("div", "rw-hidden-text", { "aria-live": "polite" });
+  readonly #zoomBar = new ZoomBar((by) => this.#zoomBy(by));
+  readonly #tip = new Tooltip();
+
+  #grid: Grid | null = null;
+  #selected: Selected = { row: null, col: null };
+  #cursor: Cell | null = null;
+  #hover: Cell | null = null;
+  #zoom: Zoom = "auto";
+  #arrived: number | null = null;
+
+  constructor(
+    private readonly events: PlotEvents,
+    signal: AbortSignal,
+  ) {
+    this.#row.append(this.#current);
+    this.#scroller.append(this.#row);
+    this.#stage.append(this.#picture.base, this.#picture.over, this.#scroller);
+    this.el = h("div", "rw-plot", {}, this.#stage, this.#zoomBar.el, this.#live, this.#tip.el);
+    this.#listen(signal);
+  }
+
+  /** Show a grid. `arrived` (performance.now() of the news) starts the "rw:draw" measure. */
+  show(grid: Grid, selected: Selected, arrived: number): void {
+    const before = this.#grid;
+    const changed = before?.rows !== grid.rows || before.cols !== grid.cols;
+    this.#grid = grid;
+    this.#selected = selected;
+    this.#arrived ??= arrived;
+    this.#tip.hide();
+    if (changed) {
+      this.#cursor = this.#hover = null;
+      this.#zoom = "auto";
+      this.#scroller.scrollLeft = 0;
+    }
+    this.redraw();
+    if (changed) this.#reveal(selected.col);
+  }
+
+  select(selected: Selected): void {
+    if (selected.row === this.#selected.row && selected.col === this.#selected.col) return;
+    this.#selected = selected;
+    this.#reveal(selected.col);
+    this.#paint();
+  }
+
+  recolour(colours: Colours): void {
+    this.#picture.recolour(colours);
+    this.redraw();
+  }
+
+  /** Back to the first view: from the left, no cursor. */
+  resetView(): void {
+    this.#zoom = "auto";
+    this.#cursor = null;
+    this.#scroller.scrollLeft = 0;
+    this.redraw();
+  }
+
+  image(): Promise<Blob | null> {
+    return this.#picture.image();
+  }
+
+  /** Lay out and draw everything; nothing happens while the element has no size. */
+  redraw(): void {
+    const grid = this.#grid;
+    const at = grid && this.#picture.layOut(grid, this.el.clientWidth, this.#zoom);
+    if (!at) return;
+    const scrolls = at.content > at.view.w + 0.5;
+    this.#stage.style.height = `${at.height + (scrolls ? SCROLLBAR : 0)}px`;
+    const { style } = this.#scroller;
+    style.left = `${at.view.x}px`;
+    style.width = `${at.view.w}px`;
+    style.overflowX = scrolls ? "scroll" : "hidden";
+    this.#row.style.width = `${at.content}px`;
+    this.#scroller.setAttribute("aria-rowcount", String(grid.rows));
+    this.#scroller.setAttribute("aria-colcount", String(grid.cols));
+    this.#scroller.setAttribute("aria-label", `${grid.frame.title}: ${grid.frame.row_name} by token`);
+    toggle(this.#zoomBar.el, scrolls || this.#zoom !== "auto" || grid.text !== null);
+    this.#paint();
+    if (this.#arrived !== null) timing("rw:draw", this.#arrived);
+    this.#arrived = null;
+  }
+
+  #paint(): void {
+    const grid = this.#grid;
+    const { at } = this.#picture;
+    if (!grid || !at) return;
+    const scroll = this.#scroll;
+    this.#picture.draw(grid, scroll, this.#selected);
+    this.#outline();
+    const { first, last } = visibleCols(at, scroll);
+    const all = at.content <= at.view.w + 0.5;
+    const each = Math.ceil(1 / (at.cell.w * density()));
+    this.#zoomBar.say(
+      (all ? `all ${grid.cols} positions` : `positions ${first}\u2013${last} of ${grid.cols}`) +
+        (this.#picture.binned ? `; a pixel shows the largest of up to ${each}` : ""),
+      this.#zoom,
+    );
+  }
+
+  #outline(): void {
+    const cursor = this.#scroller.matches(":focus-visible") ? this.#cursor : null;
+    this.#picture.outline(this.#scroll, this.#selected, { hover: this.#hover, cursor });
+  }
+
+  // Scrolling and zoom
+
+  /** Offset of the window in whole device pixels. */
+  get #scroll(): number {
+    const { at } = this.#picture;
+    const most = at ? Math.max(0, at.content - at.view.w) : 0;
+    return Math.min(Math.round(this.#scroller.scrollLeft * density()) / density(), most);
+  }
+
+  #reveal(col: number | null): void {
+    const { at } = this.#picture;
+    if (!at || col === null) return;
+    const wanted = scrollTo(at, col, this.#scroll);
+    if (Math.abs(wanted - this.#scroll) > 0.5) this.#scroller.scrollLeft = wanted;
+  }
+
+  #zoomBy(by: ZoomStep): void {
+    const { at } = this.#picture;
+    if (!at) return;
+    const to = by === "in" ? at.cell.w * ZOOM_STEP : by === "out" ? at.cell.w / ZOOM_STEP : by;
+    this.#zoomTo(to, at.view.w / 2);
+  }
+
+  /** Zoom around a point of the window. */
+  #zoomTo(zoom: Zoom, anchor: number): void {
+    const before = this.#picture.at;
+    const scroll = this.#scroll;
+    this.#zoom = zoom;
+    this.#tip.hide();
+    this.#hover = null;
+    this.redraw();
+    const after = this.#picture.at;
+    if (!before || !after) return;
+    this.#scroller.scrollLeft = anchored(before, after, scroll, anchor);
+    this.#paint();
+  }
+
+  // Pointer and keyboard
+
+  #listen(signal: AbortSignal): void {
+    const scroller = this.#scroller;
+    scroller.addEventListener("pointermove", (event) => this.#hoverAt(event), { signal });
+    scroller.addEventListener("pointerleave", () => this.#hoverNone(), { signal });
+    scroller.addEventListener("click", (event) => this.#click(event), { signal });
+    scroller.addEventListener("keydown", (event) => this.#key(event), { signal });
+    scroller.addEventListener("focus", () => this.#outline(), { signal });
+    scroller.addEventListener("blur", () => this.#hoverNone(), { signal });
+    scroller.addEventListener("wheel", (event) => this.#wheel(event), { signal, passive: false });
+    let frame = 0;
+    const scrolled = () => {
+      frame = 0;
+      this.#hoverNone();
+      this.#paint();
+    };
+    scroller.addEventListener("scroll", () => (frame ||= requestAnimationFrame(scrolled)), { signal });
+    globalThis.addEventListener("scroll", () => this.#tip.hide(), { signal, capture: true, passive: true });
+    signal.addEventListener("abort", () => {
+      cancelAnimationFrame(frame);
+      this.#tip.hide();
+    });
+    watchSize(
+      this.el,
+      (lost) => {
+        if (lost || this.#picture.at?.width !== this.el.clientWidth) this.redraw();
+      },
+      signal,
+    );
+  }
+
+  #cellAt(event: MouseEvent): Cell | null {
+    const { at, base } = this.#picture;
+    if (!at) return null;
+    const { left, top } = base.getBoundingClientRect();
+    return hit(at, event.clientX - left, event.clientY - top, this.#scroll);
+  }
+
+  #hoverAt(event: PointerEvent): void {
+    if (event.pointerType === "touch") return;
+    const start = performance.now();
+    const cell = this.#cellAt(event);
+    if (same(cell, this.#hover)) return;
+    this.#hover = cell;
+    this.#outline();
+    if (cell) this.#tipAt(cell);
+    else this.#tip.hide();
+    timing("rw:hover", start);
+  }
+
+  #hoverNone(): void {
+    this.#tip.hide();
+    this.#hover = null;
+    this.#outline();
+  }
+
+  #tipAt(cell: Cell): void {
+    const { at, base } = this.#picture;
+    if (!this.#grid || !at) return;
+    const { left, top } = base.getBoundingClientRect();
+    const rect = cellRect(at, cell, this.#scroll);
+    this.#tip.show(facts(this.#grid, cell), { ...rect, x: rect.x + left, y: rect.y + top });
+  }
+
+  #click(event: MouseEvent): void {
+    const cell = this.#cellAt(event);
+    if (!cell) return;
+    this.#cursor = cell;
+    this.#choose(cell);
+  }
+
+  #choose(cell: Cell): void {
+    this.#announce(cell, true);
+    this.events.select(cell);
+  }
+
+  #key(event: KeyPress & Event): void {
+    const grid = this.#grid;
+    const { at } = this.#picture;
+    if (!grid || !at) return;
+    const { row, col } = this.#selected;
+    const cursor = this.#cursor ?? (row !== null && col !== null ? { row, col } : null);
+    const page = Math.floor(at.view.w / at.cell.w);
+    const action = keyAction(event, { rows: grid.rows, cols: grid.cols, page, cursor });
+    if (!action) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (action.kind === "zoom") this.#zoomBy(action.by);
+    else if (action.kind === "move") this.#moveTo(action.to);
+    else if (action.kind === "reset") {
+      this.#cursor = null;
+      this.#hoverNone();
+      this.events.reset();
+    } else if (cursor) this.#choose(cursor);
+  }
+
+  #moveTo(cell: Cell): void {
+    this.#cursor = cell;
+    this.#hover = null;
+    this.#reveal(cell.col);
+    this.#outline();
+    this.#announce(cell, false);
+    this.#tipAt(cell);
+  }
+
+  #announce(cell: Cell, selected: boolean): void {
+    if (!this.#grid) return;
+    const text = spoken(facts(this.#grid, cell), selected);
+    setText(this.#live, text);
+    setText(this.#current, text);
+    this.#row.setAttribute("aria-rowindex", String(this.#grid.rows - cell.row));
+    this.#current.setAttribute("aria-colindex", String(cell.col + 1));
+    this.#current.setAttribute("aria-selected", String(selected));
+  }
+
+  #wheel(event: WheelEvent): void {
+    const { at } = this.#picture;
+    if (!event.ctrlKey || !at) return;
+    event.preventDefault();
+    const { left } = this.#scroller.getBoundingClientRect();
+    this.#zoomTo(at.cell.w * ZOOM_STEP ** (-event.deltaY / 100), event.clientX - left);
+  }
+}

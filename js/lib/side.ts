@@ -1,0 +1,75 @@
+// The side panel: the details of the selected cell, at once from what the picture knows, then from Python.
+import { tokenBars } from "./bars";
+import { h, tokenSpan } from "./dom";
+import type { Facts } from "./facts";
+import type { Details, Planes } from "./model";
+import { formatAs } from "./number";
+import { printable } from "./text";
+import { type Grid, planeValues } from "./wire";
+
+export interface SideState {
+  /** The selected cell, or null. */
+  facts: Facts | null;
+  /** Python's details, only where they are of this cell. */
+  details: Details | null;
+  /** Details are on their way. */
+  waiting: boolean;
+}
+
+/** Details of a cell from what an exported page carries. */
+export function offlineDetails(planes: Planes | null, grid: Grid, row: number, col: number): Details | null {
+  if (!planes) return null;
+  const values = planeValues(planes, row, col);
+  return {
+    layer: grid.frame.rows[row] ?? row,
+    pos: col,
+    rows: planes.labels.map((label, i) => ({ label, value: formatAs(planes.formats[i] ?? "", values[i]!) })),
+    top: [],
+  };
+}
+
+const heading = (f: Facts, details: Details | null): HTMLElement =>
+  details?.heading
+    ? h("div", "rw-heading", {}, printable(details.heading))
+    : h(
+        "div",
+        "rw-heading",
+        {},
+        `${f.rowName} ${f.layer} \u00b7 `,
+        tokenSpan(f.token),
+        h("span", "rw-dim", {}, ` position ${f.pos}`),
+      );
+
+const row = (label: string, value: string): HTMLElement =>
+  h("div", "rw-row", {}, h("dt", "", {}, label), h("dd", "rw-number", {}, printable(value)));
+
+/** Shown while nothing is selected: what can be done. */
+const empty = (): HTMLElement[] => [
+  h("div", "rw-heading", {}, "Nothing selected"),
+  h("p", "rw-dim", {}, "Click a cell for its details."),
+  h(
+    "p",
+    "rw-dim rw-keys",
+    {},
+    h("kbd", "", {}, "arrows"),
+    " move, ",
+    h("kbd", "", {}, "Enter"),
+    " selects, ",
+    h("kbd", "", {}, "Esc"),
+    " clears",
+  ),
+];
+
+export function sideContent({ facts, details, waiting }: SideState): HTMLElement[] {
+  if (!facts) return empty();
+  const rows = details?.rows.length ? details.rows : [{ label: facts.label, value: facts.value }];
+  const top = details?.top.length ? details.top : facts.top;
+  const out = [
+    heading(facts, details),
+    h("dl", "rw-rows", {}, ...rows.map(({ label, value }) => row(label, value))),
+    ...facts.notes.map((note) => h("p", "rw-note", {}, note)),
+  ];
+  if (top.length) out.push(h("div", "rw-heading", {}, details?.top_label ?? "Logit lens here"), tokenBars(top));
+  if (waiting) out.push(h("p", "rw-dim", {}, "more details are on their way\u2026"));
+  return out;
+}

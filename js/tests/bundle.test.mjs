@@ -1,0 +1,40 @@
+// What must hold for the built files themselves: nothing loaded from anywhere, no way to run text as code, small.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as esbuild from "esbuild";
+import { builds } from "../build.mjs";
+
+const results = await Promise.all(builds().map((options) => esbuild.build({ ...options, write: false })));
+const files = results.flatMap((result) => result.outputFiles);
+const name = (file) => file.path.split(/[\\/]/).at(-1);
+
+test("each widget has a script and a stylesheet, and there is a host", () => {
+  const names = files.map(name).sort();
+  assert.ok(names.includes("host.js"));
+  for (const script of names.filter((n) => n.endsWith(".js") && n !== "host.js"))
+    assert.ok(names.includes(script.replace(/\.js$/, ".css")), script);
+  assert.ok(names.length >= 5);
+});
+
+for (const file of files)
+  test(`${name(file)} is self-contained and safe to inline`, () => {
+    const text = file.text.replaceAll(/https?:\/\/www\.w3\.org\/[\w/]+/g, "");
+    assert.doesNotMatch(text, /https?:|\/\/[a-z0-9-]+\.[a-z]{2,}\//i, "names no address");
+    assert.doesNotMatch(text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function\b/);
+    assert.doesNotMatch(text, /<\/script|<!--/i, "cannot end the script element it is inlined in");
+    assert.doesNotMatch(text, /@import|url\(/);
+    assert.ok(file.contents.length < 60_000, `${file.contents.length} bytes`);
+  });
+
+test("scripts import nothing", () => {
+  for (const result of results)
+    for (const output of Object.values(result.metafile.outputs)) assert.deepEqual(output.imports, []);
+});
+
+test("importing a widget does nothing yet", async () => {
+  for (const file of files.filter((f) => name(f).endsWith("_heatmap.js"))) {
+    const module = await import(`data:text/javascript;base64,${Buffer.from(file.contents).toString("base64")}`);
+    assert.equal(typeof module.default.render, "function");
+    assert.deepEqual(Object.keys(module), ["default"]);
+  }
+});

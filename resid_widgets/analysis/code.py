@@ -1,0 +1,48 @@
+"""Results as scripts: the same numbers from plain TransformerLens and PyTorch, without this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resid_widgets.models.run import Run
+
+
+def setup_code(run: Run, names: Sequence[str]) -> str:
+    """Return the start of a script: ``bridge``, ``tokens``, and a ``cache`` of the hook points `names`.
+
+    A model that cannot be loaded again by name or folder is left for the reader to define.
+    """
+    model, origin = run.model, run.provenance
+    source = str(getattr(model.bridge.original_model.config, "name_or_path", "") or "")
+    versions = ", ".join(f"{name} {number}" for name, number in origin.versions.items())
+    lines = [
+        f"# {_one_line(origin.model)} (weights {origin.weights_hash[:12]}), {origin.bos}; made with {versions}",
+        "import torch",
+        "from transformer_lens.model_bridge import TransformerBridge",
+        "",
+    ]
+    if source and model.tokenizer is not None:
+        options = f"device={origin.device!r}, dtype=torch.{origin.dtype}"
+        lines.append(f"bridge = TransformerBridge.boot_transformers({source!r}, {options})")
+    else:
+        lines.append("bridge: TransformerBridge  # the model was not loaded by name: define it above")
+    return "\n".join(
+        [
+            *lines,
+            f"tokens = torch.tensor([{list(origin.token_ids)}], device={origin.device!r})",
+            f"names = {list(dict.fromkeys(names))}",
+            "with torch.no_grad():",
+            "    _, cache = bridge.run_with_cache(tokens, names_filter=lambda name: name in names)",
+            "",
+        ]
+    )
+
+
+def layer_names(run: Run, component: str) -> list[str]:
+    """Return TransformerLens' names of `component`, layer 0 first."""
+    return [run.model.hook_name(component, layer) for layer in run.layers]
+
+
+def _one_line(text: str) -> str:
+    """Return `text` fit for a comment."""
+    return " ".join(text.split())

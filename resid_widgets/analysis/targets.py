@@ -1,0 +1,96 @@
+"""Tokens that a caller asks about: which ids they are, what they are called, whether the other spelling was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from resid_widgets.errors import InputError
+from resid_widgets.models.model import ResidualModel
+from resid_widgets.results import Check
+from resid_widgets.tokens import visible
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Tokens asked about, in the caller's order.
+
+    Attributes
+    ----------
+    ids
+        Token ids.
+    names
+        The raw token strings; ``" x [7]"`` where two ids share a string. Always different from each other.
+    given
+        What the caller passed for each.
+    """
+
+    ids: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    given: tuple[str | int, ...] = ()
+
+
+def resolve_targets(model: ResidualModel, targets: object) -> Targets:
+    """Return the tokens that `targets` names.
+
+    Parameters
+    ----------
+    model
+        Whose tokenizer and vocabulary count.
+    targets
+        None, one string or id, or a sequence of them. A string is used exactly as given: ``" Mary"`` is not ``"Mary"``.
+
+    Raises
+    ------
+    InputError
+        If one is no single token, no id of the vocabulary, or given twice.
+    """
+    if targets is None:
+        return Targets()
+    if isinstance(targets, Tensor | np.ndarray):
+        targets = targets.tolist()
+    if isinstance(targets, str | int | np.integer):
+        targets = [targets]
+    if not isinstance(targets, Sequence):
+        raise InputError.about("targets", targets, "tokens are needed", "Pass strings or token ids.")
+    ids = []
+    for target in targets:
+        if isinstance(target, bool) or not isinstance(target, str | int | np.integer):
+            raise InputError.about("targets", target, "a target is a string or a token id", "Pass strings or ids.")
+        token = model.token_id(target if isinstance(target, str) else int(target))
+        if token in ids:
+            raise InputError.about("targets", target, f"token {token} is there twice", "Name each target once.")
+        ids.append(token)
+    names = model.token_strings(ids)
+    names = [f"{name} [{id_}]" if names.count(name) > 1 else name for name, id_ in zip(names, ids, strict=True)]
+    return Targets(tuple(ids), tuple(names), tuple(t if isinstance(t, str) else int(t) for t in targets))
+
+
+def spelling_check(model: ResidualModel, targets: Targets, final_logits: Float[Tensor, " d_vocab"]) -> Check | None:
+    """Return an amber check where a string's other spelling (with or without a space before) is likelier next.
+
+    Parameters
+    ----------
+    model, targets
+        What was asked.
+    final_logits
+        The model's logits at the last position.
+    """
+    doubts = []
+    for given, used in zip(targets.given, targets.ids, strict=True):
+        if not isinstance(given, str):
+            continue
+        other = given[1:] if given.startswith(" ") else f" {given}"
+        try:
+            rival = model.token_id(other)
+        except InputError:
+            continue  # the other spelling is no single token: nothing to confuse
+        if rival not in targets.ids and final_logits[rival] > final_logits[used]:
+            doubts.append(f'"{visible(other)}" is likelier next than the "{visible(given)}" used')
+    if not doubts:
+        return None
+    return Check("spelling of targets", "amber", float(len(doubts)), 0.0, "; ".join(doubts))

@@ -1,0 +1,129 @@
+"""What a model can be asked, found out by asking it rather than from its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resid_widgets.models.forward import forward
+from resid_widgets.models.interventions import Action
+from resid_widgets.models.model import ResidualModel, as_model
+from resid_widgets.models.structure import probe_ids, relative_gap, structure_of
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Facts about one model.
+
+    Attributes
+    ----------
+    gradients
+        A gradient flows from the logits to the embedded stream.
+    attention_patterns
+        Patterns can be read, and each row sums to 1.
+    parallel_blocks
+        Attention and MLP read the same state; there is no resid_mid.
+    post_norm
+        A block normalises what attention or MLP gives before it is added to the stream.
+    grouped_query_attention
+        Several query heads share one key-value head.
+    soft_cap
+        The logits pass through a non-linear cap.
+    encoder_only
+        Later tokens change earlier positions.
+    neurons
+        ``mlp_post`` can be read and is not merely the MLP's output (mixture of experts).
+    """
+
+    gradients: bool
+    attention_patterns: bool
+    parallel_blocks: bool
+    post_norm: bool
+    grouped_query_attention: bool
+    soft_cap: bool
+    encoder_only: bool
+    neurons: bool
+
+
+def capabilities(model: Any) -> Capabilities:
+    """Find out what `model` can be asked; remembered for each bridge.
+
+    Parameters
+    ----------
+    model
+        A ResidualModel or a bare TransformerBridge.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the model's parts do not add up.
+    """
+    model = as_model(model)
+    facts = model._shared.facts
+    with model.lock:
+        if "capabilities" not in facts:
+            facts["capabilities"] = _find(model)
+    return facts["capabilities"]
+
+
+def _find(model: ResidualModel) -> Capabilities:
+    structure = structure_of(model)
+    ids = probe_ids(model.d_vocab, model.n_ctx)
+    layer = model.n_layers // 2
+    names = {c: model.hook_name(c, layer) for c in ("q", "k", "pattern", "mlp_post", "attn_out", "mlp_out")}
+    names |= {"projected": f"blocks.{layer}.attn.o.hook_out"}
+    seen: dict[str, Tensor] = {}
+
+    def read(name: str) -> Action:
+        return lambda value: seen.update({name: value}) or None
+
+    forward(model, ids, {hook: read(n) for n, hook in names.items() if hook in model.hooks}, allow_hooks=True)
+    pattern = seen.get("pattern")
+    heads = [seen[c].shape[2] for c in ("q", "k") if c in seen and seen[c].ndim == 4]
+    neurons = "mlp_post" in seen and not (
+        seen["mlp_post"].shape == seen["mlp_out"].shape and torch.equal(seen["mlp_post"], seen["mlp_out"])
+    )
+    return Capabilities(
+        gradients=_gradients_flow(model, ids),
+        attention_patterns=pattern is not None
+        and relative_gap(pattern.float().sum(-1), torch.ones_like(pattern[..., 0]).float()) <= model.gap_limit,
+        parallel_blocks=structure.parallel,
+        post_norm="projected" in seen and not _collinear(seen["projected"], seen["attn_out"], model.gap_limit),
+        grouped_query_attention=len(heads) == 2 and heads[0] != heads[1],
+        soft_cap=_caps_logits(model),
+        encoder_only=not structure.causal,
+        neurons=neurons,
+    )
+
+
+def _gradients_flow(model: ResidualModel, ids: list[int]) -> bool:
+    leaf: list[Tensor] = []
+
+    def make_leaf(value: Tensor) -> Tensor:
+        leaf.append(value.detach().requires_grad_())
+        return leaf[0]
+
+    logits = forward(model, ids, {model.hook_name("resid_pre", 0): make_leaf}, allow_hooks=True, gradients=True)
+    if not logits.requires_grad:
+        return False
+    (gradient,) = torch.autograd.grad(logits.float().logsumexp(-1).sum(), leaf, allow_unused=True)
+    return gradient is not None and bool(gradient.isfinite().all()) and bool(gradient.abs().max() > 0)
+
+
+def _collinear(before: Tensor, after: Tensor, limit: float) -> bool:
+    """Whether `after` is `before` times one number (1, or the residual multiplier of Granite)."""
+    if before.shape != after.shape:
+        return True  # heads side by side: this family projects elsewhere, and adds what it projects
+    factor = (before * after).sum() / (before * before).sum()
+    return relative_gap(before * factor, after) <= limit
+
+
+@torch.no_grad()
+def _caps_logits(model: ResidualModel) -> bool:
+    """Whether the output transform is anything but a scale."""
+    small = torch.tensor([[1e-3, 10.0, 100.0]])
+    out = model.bridge.adapter.apply_output_logits_transform(small)
+    return not _collinear(small, out, 1e-4)

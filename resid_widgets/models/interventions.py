@@ -1,0 +1,150 @@
+"""The one place that installs hooks: each with its own handle, each checked to have fired exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
+
+from resid_widgets.errors import InputError, UnsupportedModelError
+from resid_widgets.models.model import ResidualModel
+
+Action = Callable[[Tensor], Tensor | None]
+"""Reads an activation, or returns what to put in its place."""
+
+
+_PLUMBING = ("transformer_lens.model_bridge.", "transformers.utils.output_capturing")
+"""Hooks defined in these modules are the bridge's own, or transformers' (put there by the first pass that asks for
+attentions, as ``run_with_cache`` does; they only look); any other is somebody's."""
+
+
+def foreign_hooks(model: ResidualModel) -> list[str]:
+    """Names of the modules that bear forward hooks which the bridge did not install itself."""
+    found = [name for name, module in model.modules if any(_is_foreign(f) for f in _hook_functions(module))]
+    if global_hooks._global_forward_hooks or global_hooks._global_forward_pre_hooks:
+        found.append("every module (a global hook)")
+    return found
+
+
+def _hook_functions(module: Any) -> Iterator[Callable[..., Any]]:
+    for table in (module._forward_hooks, module._forward_pre_hooks):
+        if table:
+            # A hook point wraps what it is given; its list of handles still has the function itself.
+            given = {handle.hook.id: handle.user_hook for handle in getattr(module, "fwd_hooks", ())}
+            for key, function in table.items():
+                yield given.get(key) or function
+
+
+def _is_foreign(function: Callable[..., Any]) -> bool:
+    origin = getattr(getattr(function, "func", function), "__module__", None) or ""
+    return not origin.startswith(_PLUMBING)
+
+
+def refuse_foreign_hooks(model: ResidualModel) -> None:
+    """Refuse a model that bears hooks that are not ours, for they change what is measured.
+
+    Raises
+    ------
+    InputError
+        Naming up to five of the hooked modules.
+    """
+    found = foreign_hooks(model)
+    if found:
+        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        raise InputError.about(
+            "model",
+            model.name,
+            f"it bears hooks that are not ours, on {shown}",
+            "Remove them (model.bridge.reset_hooks()), or pass allow_hooks=True to study the hooked model.",
+        )
+
+
+@contextmanager
+def hooked(model: ResidualModel, actions: Mapping[str, Action]) -> Iterator[None]:
+    """Run a forward pass inside with `actions` on TransformerLens hook points, then take them off again.
+
+    Parameters
+    ----------
+    model
+        The caller holds its lock.
+    actions
+        From hook name to a function of the activation.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If a hook point does not exist, or did not fire exactly once.
+    """
+    fired = dict.fromkeys(actions, 0)
+    handles: list[tuple[Any, Any]] = []
+
+    def install(name: str, action: Action) -> None:
+        point: Any = model.hooks.get(name)
+        if point is None:
+            raise UnsupportedModelError(f"{model.name} has no hook point {name}.")
+
+        def act(value: Tensor, hook: Any) -> Tensor | None:
+            fired[name] += 1
+            return action(value)
+
+        handles.append((point, point.add_hook(act)))
+
+    try:
+        for name, action in actions.items():
+            install(name, action)
+        yield
+    finally:
+        # By handle: TransformerLens' own context manager would take a user's temporary hooks along.
+        for point, handle in handles:
+            handle.hook.remove()
+            if handle in point.fwd_hooks:
+                point.fwd_hooks.remove(handle)
+    wrong = {name: n for name, n in fired.items() if n != 1}
+    if wrong:
+        name, n = next(iter(wrong.items()))
+        raise UnsupportedModelError(f"{model.name}: hook {name} fired {n} times in one pass, once was expected.")
+
+
+@contextmanager
+def plain_hooks(hooks: Sequence[tuple[nn.Module, str, Action]]) -> Iterator[None]:
+    """Edit plain PyTorch modules, apart from TransformerLens: the independent reference of the self-tests.
+
+    Parameters
+    ----------
+    hooks
+        Module, ``"in"`` or ``"out"``, and a function of its first tensor argument or output.
+    """
+    handles: list[Any] = []
+
+    def before(action: Action) -> Callable[..., Any]:
+        def pre_hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args and isinstance(args[0], Tensor):
+                new = action(args[0])
+                return None if new is None else ((new, *args[1:]), kwargs)
+            new = action(kwargs["hidden_states"])
+            return None if new is None else (args, {**kwargs, "hidden_states": new})
+
+        return pre_hook
+
+    def after(action: Action) -> Callable[..., Any]:
+        def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            new = action(output[0] if isinstance(output, tuple) else output)
+            if new is None:
+                return None
+            return (new, *output[1:]) if isinstance(output, tuple) else new
+
+        return hook
+
+    try:
+        for module, side, action in hooks:
+            if side == "in":
+                handles.append(module.register_forward_pre_hook(before(action), with_kwargs=True))
+            else:
+                handles.append(module.register_forward_hook(after(action)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,37 @@
+"""How much memory a run will take, and whether it is there."""
+
+from __future__ import annotations
+
+import psutil
+import torch
+
+from resid_widgets.errors import InputError
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that can still be allocated on `device`."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def human(n_bytes: float) -> str:
+    """Bytes as a short text, e.g. ``"1.5 GB"``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if n_bytes >= 10 or unit == "bytes" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+def require_memory(needed: int, device: torch.device, what: str, remedy: str) -> None:
+    """Refuse an allocation that would not fit.
+
+    Raises
+    ------
+    InputError
+        Naming what is needed, what is free, and what to do.
+    """
+    free = free_bytes(device)
+    if needed > free:
+        raise InputError.about(what, human(needed), f"only {human(free)} are free on {device}", remedy)

@@ -1,0 +1,250 @@
+"""A TransformerLens bridge with what every analysis needs to know about it."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+
+from resid_widgets.errors import InputError, UnsupportedModelError
+from resid_widgets.models.tokenize import bos_added_by_default, piece_text, single_token_id
+from resid_widgets.models.weights import fingerprint
+
+HOOK_NAMES = {
+    "resid_pre": "blocks.{layer}.hook_resid_pre",
+    "resid_mid": "blocks.{layer}.hook_resid_mid",
+    "resid_post": "blocks.{layer}.hook_resid_post",
+    "attn_out": "blocks.{layer}.hook_attn_out",
+    "mlp_out": "blocks.{layer}.hook_mlp_out",
+    "q": "blocks.{layer}.attn.hook_q",
+    "k": "blocks.{layer}.attn.hook_k",
+    "v": "blocks.{layer}.attn.hook_v",
+    "z": "blocks.{layer}.attn.hook_z",
+    "pattern": "blocks.{layer}.attn.hook_pattern",
+    "mlp_post": "blocks.{layer}.mlp.hook_post",
+}
+"""The one table from our component names to TransformerLens' hook points."""
+
+GAP_LIMITS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Largest difference, relative to the largest reference value, that counts as equal in a dtype."""
+
+
+@dataclass
+class Shared:
+    """What all wrappers of one bridge have in common. Must not refer to the bridge."""
+
+    lock: Any = field(default_factory=threading.RLock)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+_shared: weakref.WeakKeyDictionary[TransformerBridge, Shared] = weakref.WeakKeyDictionary()
+_shared_guard = threading.Lock()
+
+
+def shared_state(bridge: TransformerBridge) -> Shared:
+    """Return the lock and the cached facts that belong to `bridge`."""
+    with _shared_guard:
+        return _shared.setdefault(bridge, Shared())
+
+
+class ResidualModel:
+    """A model whose residual stream can be read, with its true structure found out by running it.
+
+    Parameters
+    ----------
+    bridge
+        A ``TransformerBridge`` with a local PyTorch model.
+    tokenizer
+        The tokenizer as its author made it. By default the bridge's own, which TransformerLens may have
+        told to add a BOS. None where there is none: the model then takes token ids only.
+    name
+        What to call the model in pictures and files.
+    notes
+        Sentences about how it was loaded that a reader of its numbers should know.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the model's parts do not add up to what it computes, or it has no residual stream to show.
+    """
+
+    def __init__(
+        self,
+        bridge: TransformerBridge,
+        *,
+        tokenizer: Any = "bridge",
+        name: str | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        if not isinstance(bridge, TransformerBridge):
+            raise InputError.about(
+                "model", type(bridge).__name__, "a ResidualModel or TransformerBridge is needed", "Use rw.load_model()."
+            )
+        self.bridge = bridge
+        self._shared = shared_state(bridge)
+        facts = self._shared.facts
+        self.tokenizer = facts.setdefault("tokenizer", bridge.tokenizer) if tokenizer == "bridge" else tokenizer
+        self.name = str(name or facts.get("name") or getattr(bridge.cfg, "model_name", None) or "model")
+        self.notes = notes or facts.get("notes", ())
+        facts.update(tokenizer=self.tokenizer, name=self.name, notes=self.notes)
+
+    @property
+    def lock(self) -> Any:
+        """The lock that every forward pass of this bridge takes (re-entrant)."""
+        return self._shared.lock
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return int(self.bridge.cfg.n_layers)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return int(self.bridge.cfg.d_model)
+
+    @property
+    def n_heads(self) -> int:
+        """Number of query heads a layer."""
+        return int(self.bridge.cfg.n_heads)
+
+    @property
+    def n_ctx(self) -> int | None:
+        """Longest sequence in tokens, or None where the model states none."""
+        n_ctx = getattr(self.bridge.cfg, "n_ctx", None)
+        return int(n_ctx) if n_ctx else None
+
+    @property
+    def d_vocab(self) -> int:
+        """Number of token ids."""
+        return int(self.bridge.cfg.d_vocab)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the weights."""
+        return next(p.dtype for p in self.bridge.original_model.parameters() if p.is_floating_point())
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go."""
+        return torch.device(self.bridge.cfg.device or next(self.bridge.original_model.parameters()).device)
+
+    @property
+    def gap_limit(self) -> float:
+        """Relative difference that counts as equal in this model's dtype."""
+        return GAP_LIMITS.get(self.dtype, 1e-4)
+
+    @property
+    def weights_hash(self) -> str:
+        """A fingerprint of the weights; it changes when a weight does."""
+        return fingerprint(self.bridge.original_model, self._shared.facts)
+
+    @cached_property
+    def hooks(self) -> dict[str, nn.Module]:
+        """Hook points by name, aliases included."""
+        return dict(self.bridge.hook_dict)
+
+    @cached_property
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """Every module of the bridge and the model inside it, with its name."""
+        found = dict(self.bridge.named_modules())
+        found.update({f"original_model.{n}": m for n, m in self.bridge.original_model.named_modules()})
+        return list({id(m): (n, m) for n, m in reversed(found.items())}.values())
+
+    def hook_name(self, component: str, layer: int) -> str:
+        """TransformerLens' name for `component` at `layer`."""
+        return HOOK_NAMES[component].format(layer=layer)
+
+    def has(self, component: str, layer: int = 0) -> bool:
+        """Whether the bridge offers a hook point for `component`."""
+        return self.hook_name(component, layer) in self.hooks
+
+    def require_eval(self) -> None:
+        """Refuse a model in train mode, whose dropout would make every number random.
+
+        Raises
+        ------
+        InputError
+            Naming the first module that is in train mode.
+        """
+        training = next((name for name, module in self.modules if module.training), None)
+        if training is not None:
+            raise InputError.about(
+                "model", self.name, f"it is in train mode (module {training or 'root'!r})", "Call model.bridge.eval()."
+            )
+
+    @torch.no_grad()
+    def unembed(self, h: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
+        """Logits that the model would give if the stream ended as `h`.
+
+        ``output_transform(unembed(ln_final(h)))`` with the normalisation statistics of `h` itself; the transform
+        is the architecture's soft-cap or scale. The logit lens (nostalgebraist, 2020).
+
+        Returns
+        -------
+        Float[Tensor, "... d_vocab"]
+            float32 (float64 for a float64 model).
+        """
+        flat = h.reshape(1, -1, h.shape[-1]).to(self.dtype)
+        with self.lock:
+            logits = self.bridge.unembed(self.bridge.ln_final(flat))
+            logits = self.bridge.adapter.apply_output_logits_transform(logits)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return logits.reshape(*h.shape[:-1], logits.shape[-1])
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether the tokenizer adds a BOS on its own."""
+        return self.tokenizer is not None and bos_added_by_default(self.tokenizer)
+
+    def token_strings(self, ids: list[int] | tuple[int, ...]) -> list[str]:
+        """Text of each token id, spaces and all; ``[id]`` where there is no tokenizer."""
+        return [piece_text(self.tokenizer, int(i)) for i in ids]
+
+    def token_id(self, token: str | int) -> int:
+        """Return the id of one token.
+
+        Raises
+        ------
+        InputError
+            If the string is not exactly one token, the id is out of range, or a string is given
+            to a model without tokenizer.
+        """
+        return single_token_id(self.tokenizer, token, self.d_vocab)
+
+    def __repr__(self) -> str:
+        return (
+            f"ResidualModel({self.name!r}: {self.n_layers} layers, d_model {self.d_model}, {self.n_heads} heads, "
+            f"{str(self.dtype).removeprefix('torch.')} on {self.device})"
+        )
+
+
+def as_model(model: Any) -> ResidualModel:
+    """Return `model` as a ResidualModel; a bare TransformerBridge is wrapped.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if isinstance(model, ResidualModel):
+        return model
+    if isinstance(model, TransformerBridge):
+        if not hasattr(model, "blocks"):
+            raise UnsupportedModelError(
+                f"{type(model.original_model).__name__} has no single stack of blocks, so no one residual stream."
+            )
+        return ResidualModel(model)
+    raise InputError.about(
+        "model",
+        model if isinstance(model, str) else type(model).__name__,
+        "a ResidualModel or a TransformerBridge is needed",
+        "Load it first: model = rw.load_model(...).",
+    )

@@ -1,0 +1,383 @@
+"""One recorded forward pass: the residual stream of one prompt, with the checks it passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from resid_widgets.errors import InputError
+from resid_widgets.models.forward import forward
+from resid_widgets.models.interventions import Action, foreign_hooks
+from resid_widgets.models.memory import human, require_memory
+from resid_widgets.models.model import ResidualModel, as_model
+from resid_widgets.models.structure import identity_gap, relative_gap, structure_of
+from resid_widgets.models.tokenize import Tokens, tokenize
+from resid_widgets.results import Check, Provenance
+from resid_widgets.sites import COMPONENTS, INNER, RESIDUAL, require_component
+from resid_widgets.tokens import visible
+
+MARK_RATIO = 10.0
+"""A position whose norm is more than this many times its layer's median is left out of scales."""
+
+_DIMS = {
+    "q": ("layer", "pos", "head", "d_head"),
+    "k": ("layer", "pos", "kv_head", "d_head"),
+    "v": ("layer", "pos", "kv_head", "d_head"),
+    "z": ("layer", "pos", "head", "d_head"),
+    "pattern": ("layer", "head", "pos", "key_pos"),
+    "mlp_post": ("layer", "pos", "neuron"),
+}
+
+
+class Run:
+    """Activations of one prompt, recorded in one forward pass. Made by `run`.
+
+    Attributes
+    ----------
+    model
+        The ResidualModel that ran.
+    token_ids
+        ``[pos]``, exactly what was fed.
+    tokens
+        Their text, one string a position.
+    unknown
+        Positions of words that the tokenizer does not know.
+    final_logits
+        ``[d_vocab]``, logits at the last position.
+    logits
+        ``[pos, d_vocab]`` if asked for with ``keep="logits"``, else None.
+    checks
+        Residual identity, last-layer lens against logits, and what else is worth knowing.
+    """
+
+    def __init__(
+        self,
+        model: ResidualModel,
+        prompt: Tokens,
+        kept: tuple[str, ...],
+        recorded: dict[tuple[str, int], Tensor],
+        logits: Float[Tensor, "rows d_vocab"],
+        checks: tuple[Check, ...],
+        options: Mapping[str, Any],
+    ) -> None:
+        self.model = model
+        self.token_ids = prompt.ids
+        self.tokens = model.token_strings(prompt.ids)
+        self.unknown = tuple(pos for pos, _ in prompt.unknown)
+        self.components = kept
+        self.final_logits = logits[-1]
+        self.logits = logits if "logits" in options["keep"] else None
+        self._recorded = recorded
+        self._weights_hash = model.weights_hash
+        self._bos = prompt.bos
+        self._options = options
+        self.checks = checks + self._token_checks(prompt)
+
+    @property
+    def n_pos(self) -> int:
+        """Number of positions."""
+        return len(self.token_ids)
+
+    @cached_property
+    def memory(self) -> int:
+        """Bytes that the recorded activations and logits hold."""
+        tensors = [*self._recorded.values(), self.final_logits if self.logits is None else self.logits]
+        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+
+    @cached_property
+    def marked(self) -> tuple[int, ...]:
+        """Positions left out of scales: the first, and any whose norm exceeds 10x its layer's median."""
+        component = next((c for c in ("resid_post", "resid_mid", "resid_pre") if c in self.components), None)
+        if component is None or self.n_pos == 1:
+            return (0,)
+        norms = torch.stack([self.tensor(component, n).float().norm(dim=-1).cpu() for n in self.layers])
+        median = norms.nanmedian(dim=1, keepdim=True).values
+        massive = (norms > MARK_RATIO * median).any(dim=0)
+        massive[0] = True
+        return tuple(int(p) for p in massive.nonzero().flatten())
+
+    @property
+    def layers(self) -> range:
+        """0 .. n_layers - 1."""
+        return range(self.model.n_layers)
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """What this run came from."""
+        packages = ("resid-widgets", "transformer-lens", "transformers", "torch")
+        return Provenance(
+            model=self.model.name,
+            weights_hash=self._weights_hash,
+            token_ids=self.token_ids,
+            bos=self._bos,
+            dtype=str(self.model.dtype).removeprefix("torch."),
+            device=str(self.model.device),
+            versions={name: _version(name) for name in packages},
+            options=self._options,
+        )
+
+    def tensor(self, component: str, layer: int) -> Tensor:
+        """Return one layer's activation, ``[pos, d_model]`` for the stream, on the model's device.
+
+        Raises
+        ------
+        InputError
+            If `component` is unknown or was not kept, or `layer` is out of range.
+        """
+        require_component(component)
+        if component == "resid_mid" and structure_of(self.model).parallel:
+            raise InputError.about(
+                "component",
+                component,
+                f"{self.model.name} adds attention and MLP in parallel, so there is no state between them",
+                "Use 'resid_pre' or 'resid_post'.",
+            )
+        if component not in self.components:
+            raise InputError.about(
+                "component",
+                component,
+                f"this run kept {', '.join(self.components)}",
+                f"Run again with keep=[..., {component!r}].",
+            )
+        return self._recorded[component, self.layer(layer)]
+
+    def layer(self, layer: int) -> int:
+        """Return `layer` counted from 0; negative counts from the end.
+
+        Raises
+        ------
+        InputError
+            If it is out of range.
+        """
+        n = self.model.n_layers
+        if isinstance(layer, bool) or not isinstance(layer, (int, np.integer)) or not -n <= layer < n:
+            raise InputError.about("layer", layer, f"the model has layers 0 .. {n - 1}", "Choose one of them.")
+        return int(layer) % n
+
+    def pos(self, pos: int) -> int:
+        """Return `pos` counted from 0; negative counts from the end.
+
+        Raises
+        ------
+        InputError
+            If it is out of range.
+        """
+        n = self.n_pos
+        if isinstance(pos, bool) or not isinstance(pos, (int, np.integer)) or not -n <= pos < n:
+            raise InputError.about("pos", pos, f"the prompt has positions 0 .. {n - 1}", "Choose one of them.")
+        return int(pos) % n
+
+    def residual(self, component: str = "resid_post") -> xr.DataArray:
+        """All layers of one component as a labelled array of float32.
+
+        Returns
+        -------
+        xarray.DataArray
+            ``[layer, pos, d_model]`` for the stream and its writes; heads and neurons have their own dims.
+            Coords ``layer``, ``pos`` and, on ``pos``, the visible ``token``.
+
+        Raises
+        ------
+        InputError
+            If `component` is unknown or was not kept.
+        """
+        values = np.stack([self.tensor(component, n).float().cpu().numpy() for n in self.layers])
+        dims = _DIMS.get(component, ("layer", "pos", "d_model"))
+        return xr.DataArray(
+            values,
+            dims=dims,
+            coords={
+                "layer": list(self.layers),
+                "pos": list(range(self.n_pos)),
+                "token": ("pos", [visible(t) for t in self.tokens]),
+            },
+            name=component,
+            attrs={"long_name": component, "units": ""},
+        )
+
+    def _token_checks(self, prompt: Tokens) -> tuple[Check, ...]:
+        found = []
+        if prompt.unknown:
+            words = ", ".join(f"{word.strip()!r} (position {pos})" for pos, word in prompt.unknown[:5])
+            more = f" and {len(prompt.unknown) - 5} more" if len(prompt.unknown) > 5 else ""
+            n = float(len(prompt.unknown))
+            found.append(Check("unknown words", "amber", n, 0.0, f"the tokenizer does not know {words}{more}"))
+        found += [Check("loading", "amber", None, None, note) for note in self.model.notes]
+        return tuple(found)
+
+    def __repr__(self) -> str:
+        lines = [f"Run of {self.provenance.describe()}", f"  keeps {', '.join(self.components)} ({human(self.memory)})"]
+        return "\n".join(lines + [f"  [{c.level}] {c.text}" for c in self.checks])
+
+
+def run(
+    model: Any,
+    prompt: str | Sequence[int] | Tensor,
+    keep: str | Iterable[str] | None = None,
+    *,
+    bos: bool | None = None,
+    allow_hooks: bool = False,
+) -> Run:
+    """Run a prompt once and record its residual stream.
+
+    Parameters
+    ----------
+    model
+        A ResidualModel or a bare TransformerBridge.
+    prompt
+        A string, or token ids ``[pos]`` or ``[1, pos]``.
+    keep
+        Components to record, any of `resid_widgets.sites.COMPONENTS`, and ``"logits"`` for all positions. By
+        default the stream and its writes: resid_pre, resid_mid, resid_post, attn_out, mlp_out. Nothing else is kept.
+    bos
+        None follows the tokenizer's own default; True and False override it. Token ids are used as given.
+    allow_hooks
+        Run a model that bears other people's hooks (an SAE, steering); the result says so.
+
+    Returns
+    -------
+    Run
+        With checks: residual identity over all layers (verified while the run goes by) and last-layer lens = logits.
+
+    Raises
+    ------
+    InputError
+        For an empty prompt, ids of wrong shape or range, more tokens than the context, an unknown component, a
+        model in train mode or with foreign hooks, or a run that would not fit in memory.
+    UnsupportedModelError
+        If the model's parts do not add up.
+    """
+    model = as_model(model)
+    wanted = _wanted(keep)
+    prompt_tokens = tokenize(model.tokenizer, prompt, bos=bos, d_vocab=model.d_vocab, n_ctx=model.n_ctx)
+    with model.lock:
+        structure = structure_of(model)
+        kept = tuple(c for c in wanted if c != "logits" and not (keep is None and c not in structure.components))
+        for component in kept:
+            _require_offered(model, component)
+        all_logits = "logits" in wanted
+        needed = estimate_memory(model, len(prompt_tokens.ids), kept, all_logits)
+        remedy = "Keep fewer components (keep=['resid_post']), or shorten the prompt."
+        require_memory(needed, model.device, "memory of the run", remedy)
+        foreign = foreign_hooks(model) if allow_hooks else []
+
+        recorder = _Recorder(model, structure.parallel, kept)
+        logits = forward(
+            model, prompt_tokens.ids, recorder.actions(), last_only=not all_logits, allow_hooks=allow_hooks
+        )
+        checks = recorder.checks() + _lens_check(model, recorder.final, logits)
+    if foreign:
+        text = f"{len(foreign)} hooks that are not ours were on the model ({foreign[0]})"
+        checks += (Check("foreign hooks", "amber", float(len(foreign)), 0.0, text),)
+    return Run(model, prompt_tokens, kept, recorder.kept, logits, checks, {"keep": wanted, "allow_hooks": allow_hooks})
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def estimate_memory(model: ResidualModel, n_pos: int, kept: Sequence[str], all_logits: bool) -> int:
+    """Bytes that a run will allocate at its peak: what is kept, plus one layer's attention and the logits."""
+    cfg = model.bridge.cfg
+    d_head, d_mlp = int(cfg.d_head), int(cfg.d_mlp or 4 * model.d_model)
+    width = dict.fromkeys(RESIDUAL, model.d_model) | dict.fromkeys(INNER, model.n_heads * d_head)
+    width |= {"mlp_post": d_mlp, "pattern": model.n_heads * n_pos}
+    # resid_pre of a layer is resid_post of the one below: the same storage.
+    shared = "resid_pre" in kept and "resid_post" in kept
+    per_layer = sum(width[c] for c in kept if not (shared and c == "resid_pre"))
+    item = model.dtype.itemsize
+    passing = 3 * model.n_heads * n_pos * item + 4 * d_mlp * item + 8 * model.d_model * item
+    logits = (n_pos if all_logits else 1) * model.d_vocab * 4
+    return n_pos * (model.n_layers * per_layer * item + passing) + 2 * logits
+
+
+class _Recorder:
+    """Keeps what was asked for, and verifies each layer's sums while the pass goes by."""
+
+    def __init__(self, model: ResidualModel, parallel: bool, kept: Sequence[str]) -> None:
+        self._model = model
+        self._parallel = parallel
+        self._wanted = set(kept)
+        self._passing: dict[str, Tensor] = {}
+        self._below: Tensor | None = None
+        self._gaps: list[float] = []
+        self._not_finite = 0
+        self.kept: dict[tuple[str, int], Tensor] = {}
+        self.final: Tensor | None = None
+
+    def actions(self) -> dict[str, Action]:
+        """One reading action for each hook point needed."""
+        checked = [c for c in RESIDUAL if not (self._parallel and c == "resid_mid")]
+        names = [*checked, *(c for c in self._wanted if c not in checked)]
+        return {self._model.hook_name(c, n): self._read(c, n) for n in range(self._model.n_layers) for c in names}
+
+    def _read(self, component: str, layer: int) -> Action:
+        def action(value: Tensor) -> None:
+            if component in RESIDUAL:
+                self._passing[component] = value
+            if component in self._wanted:
+                self.kept[component, layer] = value[0]
+            if component == "resid_post":
+                self._close_layer(layer, value)
+
+        return action
+
+    def _close_layer(self, layer: int, post: Tensor) -> None:
+        gap = identity_gap(self._parallel, self._passing)
+        if self._below is not None and self._below is not self._passing["resid_pre"]:
+            gap = max(gap, relative_gap(self._below, self._passing["resid_pre"]))
+        self._gaps.append(gap)
+        self._not_finite += int(post.numel() - torch.isfinite(post).sum())
+        self._below = post
+        self.final = post[0]
+        self._passing.clear()
+
+    def checks(self) -> tuple[Check, ...]:
+        """The residual identity over all layers, and a red check if activations are not finite."""
+        gaps = np.asarray(self._gaps)
+        worst = float(np.nan) if np.isnan(gaps).any() else float(gaps.max())
+        found = [Check.gap("residual identity", worst, self._model.gap_limit, "stream adds up")]
+        if self._not_finite:
+            text = f"{self._not_finite} values of the stream are not finite (NaN or infinite)"
+            found.append(Check("finite", "red", float(self._not_finite), 0.0, text))
+        return tuple(found)
+
+
+def _wanted(keep: str | Iterable[str] | None) -> tuple[str, ...]:
+    if keep is None:
+        return RESIDUAL
+    names = (keep,) if isinstance(keep, str) else tuple(keep)
+    allowed = (*COMPONENTS, "logits")
+    if not names:
+        raise InputError.about("keep", names, "it names nothing", "Leave it out for the whole stream.")
+    return tuple(dict.fromkeys(require_component(name, allowed) for name in names))
+
+
+def _require_offered(model: ResidualModel, component: str) -> None:
+    structure = structure_of(model)
+    if component in RESIDUAL and component not in structure.components:
+        rule = f"{model.name} adds attention and MLP in parallel, so there is no state between them"
+        raise InputError.about("component", component, rule, "Use 'resid_pre' or 'resid_post'.")
+    missing = [n for n in range(model.n_layers) if not model.has(component, n)]
+    if missing:
+        raise InputError.about(
+            "component", component, f"{model.name} has none at layer {missing[0]}", "Leave it out of keep."
+        )
+
+
+def _lens_check(model: ResidualModel, final: Tensor | None, logits: Tensor) -> tuple[Check, ...]:
+    """Last-layer lens against the model's own logits, at the last position."""
+    assert final is not None, "a pass over at least one layer always records a final state"
+    gap = relative_gap(model.unembed(final[-1]), logits[-1].to(torch.promote_types(logits.dtype, torch.float32)))
+    return (Check.gap("last lens = logits", gap, model.gap_limit, "last lens = logits"),)

@@ -1,0 +1,146 @@
+"""What a model's residual stream really is, found out by running it once on a few tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from resid_widgets.errors import UnsupportedModelError
+from resid_widgets.models.forward import forward
+from resid_widgets.models.interventions import Action
+from resid_widgets.models.model import ResidualModel
+from resid_widgets.sites import RESIDUAL
+
+_PROBE_LENGTH = 7
+
+
+@dataclass(frozen=True)
+class Structure:
+    """How the parts of a block add up.
+
+    Attributes
+    ----------
+    parallel
+        Attention and MLP both read ``resid_pre``; there is no ``resid_mid``.
+    components
+        The components of `RESIDUAL` that exist.
+    causal
+        A later token cannot change an earlier position. False for encoders.
+    gap
+        The largest relative gap of the identities, and of the last-layer lens against the logits.
+    lens_gap
+        The same for the lens alone.
+    """
+
+    parallel: bool
+    components: tuple[str, ...]
+    causal: bool
+    gap: float
+    lens_gap: float
+
+
+def relative_gap(value: Tensor, reference: Tensor) -> float:
+    """``max|value - reference| / max|reference|``, 0 where they are equal to the bit; NaN if either has one."""
+    if torch.equal(value, reference):
+        return 0.0
+    scale = reference.abs().max().item()
+    return (value - reference).abs().max().item() / (scale or 1.0)
+
+
+def identity_gap(parallel: bool, parts: Mapping[str, Tensor]) -> float:
+    """Largest relative gap of a block's true sums, in the model's own dtype.
+
+    ``resid_pre + attn_out = resid_mid`` and ``resid_mid + mlp_out = resid_post``; in a parallel block
+    ``resid_pre + attn_out + mlp_out = resid_post``.
+    """
+    if parallel:
+        return relative_gap(parts["resid_pre"] + parts["attn_out"] + parts["mlp_out"], parts["resid_post"])
+    middle = relative_gap(parts["resid_pre"] + parts["attn_out"], parts["resid_mid"])
+    return max(middle, relative_gap(parts["resid_mid"] + parts["mlp_out"], parts["resid_post"]))
+
+
+def probe_ids(d_vocab: int, n_ctx: int | None) -> list[int]:
+    """A few token ids that any model takes, the same on every call."""
+    generator = torch.Generator().manual_seed(0)
+    length = min(_PROBE_LENGTH, n_ctx or _PROBE_LENGTH)
+    return torch.randint(0, d_vocab, (length,), generator=generator).tolist()
+
+
+def structure_of(model: ResidualModel) -> Structure:
+    """Find out the structure once a bridge and remember it.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the recorded parts do not add up, the stream is not single, or the last-layer lens is not the logits.
+    """
+    facts = model._shared.facts
+    with model.lock:
+        if "structure" not in facts:
+            facts["structure"] = _find(model)
+    return facts["structure"]
+
+
+def _find(model: ResidualModel) -> Structure:
+    missing = [c for c in ("resid_pre", "resid_post", "attn_out", "mlp_out") if not model.has(c)]
+    missing += [part for part in ("embed", "ln_final", "unembed") if not hasattr(model.bridge, part)]
+    if missing:
+        raise UnsupportedModelError(f"{model.name} cannot be shown: TransformerLens offers no {', '.join(missing)}.")
+    ids = probe_ids(model.d_vocab, model.n_ctx)
+    parallel = not model.has("resid_mid")
+    components = tuple(c for c in RESIDUAL if not (parallel and c == "resid_mid"))
+    seen: dict[tuple[str, int], Tensor] = {}
+
+    def keep(component: str, layer: int) -> Action:
+        def action(value: Tensor) -> None:
+            seen[component, layer] = value
+
+        return action
+
+    actions = {model.hook_name(c, n): keep(c, n) for c in components for n in range(model.n_layers)}
+    try:
+        logits = forward(model, ids, actions, last_only=False, allow_hooks=True)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise UnsupportedModelError(f"{model.name}: TransformerLens' bridge of it does not run ({error}).") from error
+    limit = model.gap_limit
+    worst = 0.0
+    for layer in range(model.n_layers):
+        parts = {c: seen[c, layer] for c in components}
+        shapes = {tuple(p.shape) for p in parts.values()}
+        if shapes != {(1, len(ids), model.d_model)}:
+            raise UnsupportedModelError(
+                f"{model.name} has no single residual stream [pos, d_model]: layer {layer} gives {sorted(shapes)}."
+            )
+        gap = identity_gap(parallel, parts)
+        if layer and not torch.equal(seen["resid_post", layer - 1], seen["resid_pre", layer]):
+            gap = max(gap, relative_gap(seen["resid_post", layer - 1], seen["resid_pre", layer]))
+        if not gap <= limit:
+            raise UnsupportedModelError(
+                f"{model.name}: at layer {layer} attention and MLP do not add up to the stream "
+                f"(relative gap {gap:.1e}, limit {limit:.0e}). Its blocks are built in a way we cannot show truthfully."
+            )
+        worst = max(worst, gap)
+    lens_gap = relative_gap(model.unembed(seen["resid_post", model.n_layers - 1][0]), logits.float())
+    if not lens_gap <= limit:
+        raise UnsupportedModelError(
+            f"{model.name}: unembedding the last layer does not give the model's logits "
+            f"(relative gap {lens_gap:.1e}, limit {limit:.0e}), so a logit lens would be wrong."
+        )
+    return Structure(parallel, components, _is_causal(model, ids, seen), max(worst, lens_gap), lens_gap)
+
+
+def _is_causal(model: ResidualModel, ids: list[int], seen: Mapping[tuple[str, int], Tensor]) -> bool:
+    """Whether changing the last token leaves all earlier positions of the last layer as they were."""
+    if len(ids) < 2:
+        return True
+    changed: list[Tensor] = []
+    last = model.n_layers - 1
+    other = [*ids[:-1], (ids[-1] + 1) % model.d_vocab]
+    forward(model, other, {model.hook_name("resid_post", last): lambda h: changed.append(h)}, allow_hooks=True)
+    before, after = seen["resid_post", last][0, :-1], changed[0][0, :-1]
+    return relative_gap(after, before) <= model.gap_limit

@@ -1,0 +1,173 @@
+"""From what a user types to token ids, and back to text that can be shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from resid_widgets.errors import InputError
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of one prompt and how they came about.
+
+    Attributes
+    ----------
+    ids
+        ``[pos]``, the first token fed at position 0, BOS included.
+    bos
+        What was done about BOS, in words.
+    unknown
+        Position and text of each word that the tokenizer does not know.
+    """
+
+    ids: tuple[int, ...]
+    bos: str
+    unknown: tuple[tuple[int, str], ...] = ()
+
+
+def tokenize(tokenizer: Any, prompt: Any, *, bos: bool | None, d_vocab: int, n_ctx: int | None) -> Tokens:
+    """Turn a string, or token ids ``[pos]`` or ``[1, pos]``, into `Tokens`.
+
+    Strings follow the tokenizer's own BOS default unless `bos` says otherwise; ids are used as given.
+
+    Raises
+    ------
+    InputError
+        For an empty prompt, ids of another shape or out of range, more tokens than the context, a string
+        without a tokenizer, or ``bos=True`` where there is no BOS token.
+    """
+    if bos is not None and not isinstance(bos, bool):
+        raise InputError.about("bos", bos, "must be True, False or None", "None follows the tokenizer.")
+    tokens = _from_text(tokenizer, prompt, bos) if isinstance(prompt, str) else _from_ids(prompt, bos)
+    bad = next((i for i in tokens.ids if not 0 <= i < d_vocab), None)
+    if bad is not None:
+        raise InputError.about("token id", bad, f"must lie in 0 .. {d_vocab - 1}", "Use ids of this model's tokenizer.")
+    if n_ctx is not None and len(tokens.ids) > n_ctx:
+        raise InputError.about(
+            "prompt",
+            f"{len(tokens.ids)} tokens",
+            f"the model's context holds {n_ctx} tokens",
+            f"Shorten it by {len(tokens.ids) - n_ctx} tokens.",
+        )
+    return tokens
+
+
+def _from_text(tokenizer: Any, prompt: str, bos: bool | None) -> Tokens:
+    if tokenizer is None:
+        raise InputError.about(
+            "prompt", prompt, "this model has no tokenizer", "Give token ids, or load it with tokenizer=..."
+        )
+    if not prompt:
+        raise InputError.about("prompt", prompt, "it is empty", "Type at least one word.")
+    encoded = tokenizer(prompt, return_offsets_mapping=bool(getattr(tokenizer, "is_fast", False)))
+    ids = [int(i) for i in encoded["input_ids"]]
+    offsets = [tuple(o) for o in encoded.get("offset_mapping", [])] or [(0, 0)] * len(ids)
+    bos_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
+    starts_with_bos = bool(ids) and ids[0] == bos_id
+    said = "BOS added" if starts_with_bos else "no BOS"
+    if bos is True and not starts_with_bos:
+        if bos_id is None:
+            raise InputError.about("bos", bos, "this tokenizer has no BOS token", "Use bos=None.")
+        ids, offsets, said = [int(bos_id), *ids], [(0, 0), *offsets], "BOS added as asked"
+    elif bos is False and starts_with_bos:
+        ids, offsets, said = ids[1:], offsets[1:], "BOS left out as asked"
+    if not ids:
+        raise InputError.about("prompt", prompt, "the tokenizer makes no token of it", "Type at least one word.")
+    unknown_id = tokenizer.unk_token_id
+    # Some tokenizers reuse one id for BOS, end of text and unknown: only text that is not that token's own counts.
+    unknown = tuple(
+        (pos, prompt[start:end])
+        for pos, (i, (start, end)) in enumerate(zip(ids, offsets, strict=True))
+        if i == unknown_id and end > start and prompt[start:end].strip() not in ("", tokenizer.unk_token)
+    )
+    return Tokens(tuple(ids), said, unknown)
+
+
+def _from_ids(prompt: Any, bos: bool | None) -> Tokens:
+    if bos is not None:
+        raise InputError.about("bos", bos, "token ids are used exactly as given", "Leave bos out, or give a string.")
+    raw = prompt.detach().cpu().numpy() if hasattr(prompt, "detach") else prompt
+    try:
+        array = np.asarray(raw)
+    except ValueError as error:
+        raise InputError.about("prompt", prompt, "rows differ in length", "Give one prompt of ids, [pos].") from error
+    if array.size == 0:
+        raise InputError.about("prompt", prompt, "it is empty", "Give at least one token id.")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InputError.about("prompt", prompt, "a string or whole-number token ids are needed", "Check its type.")
+    if array.ndim == 2 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 1:
+        raise InputError.about(
+            "prompt", f"ids of shape {list(array.shape)}", "ids must be [pos] or [1, pos]", "Give one prompt at a time."
+        )
+    return Tokens(tuple(int(i) for i in array), "ids as given")
+
+
+def bos_added_by_default(tokenizer: Any) -> bool:
+    """Whether the tokenizer itself puts its BOS (or CLS) first."""
+    ids = tokenizer("a")["input_ids"]
+    first = {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
+    return bool(ids) and ids[0] in first
+
+
+def piece_text(tokenizer: Any, token_id: int) -> str:
+    """Text of one token: leading space kept, bytes that are no whole character as ``<0xE2>``."""
+    if tokenizer is None:
+        return f"[{token_id}]"
+    piece = tokenizer.convert_ids_to_tokens(token_id)
+    text = tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
+    if piece is None:
+        return text or f"[{token_id}]"
+    if "\ufffd" in text and "\ufffd" not in piece:
+        table = _byte_characters()
+        if all(c in table for c in piece):
+            return "".join(f"<0x{table[c]:02X}>" for c in piece)
+        return piece
+    # SentencePiece decoders drop the space of a first word; the piece still has it.
+    if piece.startswith("\u2581") and not text.startswith(" "):
+        return " " + text
+    return text or piece
+
+
+@lru_cache(maxsize=1)
+def _byte_characters() -> dict[str, int]:
+    """The printable character that byte-level BPE uses for each byte (GPT-2's table), inverted."""
+    keep = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    moved = [b for b in range(256) if b not in keep]
+    table = {chr(b): b for b in keep}
+    table.update({chr(256 + n): b for n, b in enumerate(moved)})
+    return table
+
+
+def single_token_id(tokenizer: Any, token: str | int, d_vocab: int) -> int:
+    """Return the id of `token`, an id or a string that is exactly one token.
+
+    Raises
+    ------
+    InputError
+        Otherwise, with the pieces that the string falls into.
+    """
+    if isinstance(token, (int, np.integer)) and not isinstance(token, bool):
+        if not 0 <= token < d_vocab:
+            raise InputError.about("token", int(token), f"ids lie in 0 .. {d_vocab - 1}", "Check the id.")
+        return int(token)
+    if not isinstance(token, str) or not token:
+        raise InputError.about("token", token, "a non-empty string or a token id is needed", "Check its type.")
+    if tokenizer is None:
+        raise InputError.about("token", token, "this model has no tokenizer", "Give the token's id.")
+    ids = tokenizer.encode(token, add_special_tokens=False)
+    if len(ids) != 1:
+        pieces = [piece_text(tokenizer, i) for i in ids]
+        other = token[1:] if token.startswith(" ") else " " + token
+        one = bool(other) and len(tokenizer.encode(other, add_special_tokens=False)) == 1
+        remedy = f"Try {other!r}, which is one token." if one else "Use a word that is one token."
+        raise InputError.about("token", token, f"it is {len(ids)} tokens {pieces}, one is needed", remedy)
+    if ids[0] == tokenizer.unk_token_id and token != tokenizer.unk_token:
+        raise InputError.about("token", token, "the tokenizer does not know it", "Use a word of its vocabulary.")
+    return int(ids[0])

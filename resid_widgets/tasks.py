@@ -1,0 +1,249 @@
+"""Small tasks with a known answer, as data for probes and patching, written for whatever tokenizer a model has.
+
+``load("ioi", model)`` gives labelled prompts and clean / corrupt pairs. The sentences come from the grammar that the
+bundled tiny model was trained on; on other models they are plain simple English.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from resid_widgets.errors import InputError
+from resid_widgets.models.tiny import grammar, words
+from resid_widgets.models.tiny.choices import Choices
+from resid_widgets.models.tiny.grammar import Pools, Sentence
+from resid_widgets.models.tiny.questions import QUESTIONS
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One labelled prompt.
+
+    Attributes
+    ----------
+    text
+        What the model reads. It stops just before the word that the task asks for.
+    label
+        The class a probe is to find.
+    group
+        Sentence frame and deciding words; cross-validation folds must not cut a group in two.
+    position
+        Index of the token to read at: the last one of the text. It counts the BOS token where the tokenizer adds one
+        by its own default, as `resid_widgets.run` does.
+    """
+
+    text: str
+    label: str
+    group: str
+    position: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A clean and a corrupt prompt of the same number of tokens, for patching.
+
+    Attributes
+    ----------
+    clean, corrupt
+        The two prompts. They differ in the words that decide the answer and in nothing else.
+    answer
+        What should follow `clean`: one token, the one by which it continues the prompt. It has a leading space
+        except where the tokenizer adds that space itself.
+    foil
+        What should follow `corrupt`, likewise.
+    """
+
+    clean: str
+    corrupt: str
+    answer: str
+    foil: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task written out for one tokenizer.
+
+    Attributes
+    ----------
+    name, description
+        What it asks, what its labels mean, and which words were left out for this tokenizer.
+    prompts
+        Labelled prompts, all different, the labels in equal shares (continents of ``"facts"`` excepted).
+    pairs
+        Clean / corrupt pairs, all different, in equal shares over the label of the clean prompt.
+    """
+
+    name: str
+    description: str
+    prompts: list[Prompt] = field(repr=False)
+    pairs: list[Pair] = field(repr=False)
+
+
+# Sentences drawn in a row without a new one among them, before the task counts as used up.
+_PATIENCE = 10_000
+
+T = TypeVar("T", Prompt, Pair)
+
+
+def names() -> list[str]:
+    """The tasks that `load` knows."""
+    return list(QUESTIONS)
+
+
+def load(name: str, model_or_tokenizer: Any, n: int = 100, seed: int = 0, *, held_out: bool = False) -> Task:
+    """Write a task out for a model's tokenizer.
+
+    Parameters
+    ----------
+    name
+        One of `names`.
+    model_or_tokenizer
+        A Hugging Face tokenizer, or anything that holds one as ``.tokenizer``: a ResidualModel, a TransformerBridge.
+    n
+        Number of prompts, and of pairs.
+    seed
+        The same seed gives the same data, whatever `n`: a larger one only adds to it.
+    held_out
+        Only combinations of words that the tiny model's training corpus never says. Means nothing for other models.
+
+    Raises
+    ------
+    InputError
+        If there is no such task or no tokenizer, if an answer is not a single token, if too few words of the task are
+        single tokens, or if there are fewer than `n` different prompts or pairs.
+
+    Examples
+    --------
+    >>> pair = load("ioi", model).pairs[0]
+    >>> pair.clean, pair.answer
+    ('When Mary and John went to the store, John gave a drink to', ' Mary')
+    """
+    if not isinstance(name, str) or name not in QUESTIONS:
+        raise InputError.about("name", name, "there is no such task", f"Choose from {names()}.")
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise InputError.about("n", n, "the number of prompts must be a whole number of at least 1", "Give n=100, say.")
+    spelling = _Spelling(_tokenizer_of(model_or_tokenizer))
+    pools, note = _usable(name, spelling)
+    prompts = _draw(name, "prompts", spelling.prompt, pools, n=n, seed=seed, held_out=held_out)
+    pairs = _draw(name, "pairs", spelling.pair, pools, n=n, seed=seed, held_out=held_out)
+    return Task(name, f"{QUESTIONS[name].text} {note}", prompts, pairs)
+
+
+class _Spelling:
+    """How one tokenizer spells words and sentences."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._unknown = getattr(tokenizer, "unk_token_id", None)
+        marks = (getattr(tokenizer, f"{mark}_token_id", None) for mark in ("bos", "eos", "sep", "cls", "pad"))
+        self._marks = {mark for mark in marks if mark is not None}
+
+    def prompt(self, drawn: Sentence) -> Prompt:
+        """The sentence up to its answer, labelled."""
+        ids = list(self._tokenizer(drawn.prompt)["input_ids"])
+        while ids[-1] in self._marks:  # what some tokenizers add at the end
+            ids.pop()
+        return Prompt(drawn.prompt, drawn.label, drawn.group, len(ids) - 1)
+
+    def pair(self, drawn: Sentence) -> Pair | None:
+        """The sentence and its corrupt twin, or None where this tokenizer does not cut them alike."""
+        if len(self._ids(drawn.prompt)) != len(self._ids(drawn.corrupt)):
+            return None
+        answer, foil = self._alone(drawn.prompt, drawn.answer), self._alone(drawn.corrupt, drawn.foil)
+        return None if answer is None or foil is None else Pair(drawn.prompt, drawn.corrupt, answer, foil)
+
+    def knows(self, words: Sequence[str]) -> bool:
+        """Whether each of the words is a single known token, inside a sentence and as an answer by itself."""
+        return all(self._alone("The", f" {word}") is not None for word in words)
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _alone(self, before: str, word: str) -> str | None:
+        """The string (`word`, or without its space) that by itself is the one known token that continues `before`."""
+        start, both = self._ids(before), self._ids(before + word)
+        if both[:-1] != start or both[-1] == self._unknown:
+            return None
+        return next((text for text in (word, word.strip()) if self._ids(text) == both[-1:]), None)
+
+
+def _tokenizer_of(source: Any) -> Any:
+    """The tokenizer itself, or the one that a model holds."""
+    tokenizer = source if hasattr(source, "convert_ids_to_tokens") else getattr(source, "tokenizer", None)
+    if not callable(tokenizer):
+        raise InputError.about(
+            "model_or_tokenizer",
+            source,
+            "a task is written for a tokenizer, and this has none",
+            "Give a Hugging Face tokenizer, or a model that was loaded with one.",
+        )
+    return tokenizer
+
+
+def _usable(name: str, spelling: _Spelling) -> tuple[Pools, str]:
+    """The grammar's words without those that are not single tokens here, and a sentence that says which went."""
+    for answer in QUESTIONS[name].answers:
+        if not spelling.knows([answer]):
+            rule = f"its answer {f' {answer}'!r} is not a single token of this tokenizer"
+            raise InputError.about("name", name, rule, "Take another task.")
+    pools, lost, total = dict(words.POOLS), [], 0
+    for pool, fewest in QUESTIONS[name].pools.items():
+        entries = {entry: _words_of(pool, entry) for entry in words.POOLS[pool] if words.SHE_RATES.get(entry) != 0.5}
+        pools[pool] = [entry for entry, needed in entries.items() if spelling.knows(needed)]
+        gone = ["/".join(needed) for entry, needed in entries.items() if entry not in pools[pool]]
+        likelier = {words.SHE_RATES[profession] > 0.5 for profession in pools["profession"]}
+        if len(pools[pool]) < fewest or len(likelier) < 2:
+            rule = (
+                f"only {len(pools[pool])} of its {len(entries)} {pool} words are single tokens of this tokenizer, "
+                f"which is too few. Not among them: {', '.join(gone[:8])}{' and others' if len(gone) > 8 else ''}"
+            )
+            raise InputError.about("name", name, rule, "Take another task, or a model with a larger vocabulary.")
+        total += len(entries)
+        lost += gone
+    if not lost:
+        return pools, f"All of its {total} words are single tokens of this tokenizer."
+    return pools, (
+        f"Left out: {len(lost)} of its {total} words, not being single tokens of this tokenizer ({', '.join(lost)})."
+    )
+
+
+def _words_of(pool: str, entry: Any) -> tuple[str, ...]:
+    """All words that one entry of a pool brings into a prompt or an answer."""
+    if pool == "country":
+        return entry, words.CAPITALS[entry][0]
+    return (entry,) if isinstance(entry, str) else tuple(entry)
+
+
+def _draw(
+    name: str,
+    what: str,
+    make: Callable[[Sentence], T | None],
+    pools: Pools,
+    *,
+    n: int,
+    seed: int,
+    held_out: bool,
+) -> list[T]:
+    """Make `n` different things of sentences of the task, its kinds in turn."""
+    choose = Choices.seeded(name, what, seed)
+    # There is nothing to patch in a sequence that repeats nothing.
+    kinds = [kind for kind in QUESTIONS[name].kinds if what == "prompts" or kind != "fresh"]
+    made: dict[T, None] = {}
+    missed = 0
+    while len(made) < n:
+        kind = kinds[len(made) % len(kinds)]
+        drawn = grammar.sentence(name, choose, pools)
+        if kind == "fresh":
+            drawn = grammar.unrepeated(drawn, choose, pools)
+        fits = drawn.kind == kind and (drawn.held_out or not held_out)
+        thing = make(drawn) if fits else None
+        missed = missed + 1 if thing is None or thing in made else 0
+        if missed > _PATIENCE:
+            rule = f"there are only {len(made)} different {what} of {name!r} here"
+            remedy = f"Ask for n={len(made)} or fewer." if made else "Take another task."
+            raise InputError.about("n", n, rule, remedy)
+        if thing is not None:
+            made[thing] = None
+    return list(made)

@@ -1,0 +1,129 @@
+"""Messages from the front-end: each is answered once, with what it asked for, "done", or an error that is seen."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from resid_widgets.errors import InputError, ResidWidgetsError
+from resid_widgets.models.worker import Job
+from resid_widgets.widgets.state import State
+
+log = logging.getLogger(__name__)
+
+
+class Host(Protocol):
+    """What an inbox needs of its widget."""
+
+    send: Callable[..., None]
+    status: Any
+
+    @property
+    def closed(self) -> bool: ...  # noqa: D102
+    def _open(self) -> State: ...
+    def _request(self, what: str, work: Callable[[Job], None], **told: Callable[..., None]) -> None: ...
+    def _drop_requests(self) -> None: ...
+    def _apply_selection(self, layer: Any, pos: Any, job: Job) -> None: ...
+    def _apply_change(self, name: str, value: Any, job: Job) -> None: ...
+    def _apply_reset(self, job: Job) -> None: ...
+    def _arrays(self, frame_id: Any) -> Mapping[str, bytes]: ...
+    def _file(self, form: str) -> tuple[str, str, bytes]: ...
+    def _say(self, state: str, text: str = "", detail: str = "") -> None: ...
+
+
+class Inbox:
+    """Takes a widget's messages on whatever thread the host has them on, and only enqueues.
+
+    ===========  =======================  ================================================================
+    kind         beside it                answer
+    ===========  =======================  ================================================================
+    ``select``   ``layer``, ``pos``       done, when the traits are written
+    ``set``      ``name``, ``value``      done, when the new picture is sent
+    ``reset``                             done
+    ``frame``    ``frame_id``             frame with ``names`` and the buffers; done if it is no longer shown
+    ``export``   ``format``               file with ``name``, ``mime`` and one buffer
+    ===========  =======================  ================================================================
+
+    A request that a later one of its kind overtakes is answered done.
+    """
+
+    def __init__(self, widget: Host) -> None:
+        self._widget = widget
+
+    def receive(self, _: Any, content: Any, buffers: Any) -> None:
+        """Take one message. Never raises: an error goes where the user and the log see it."""
+        number = content.get("id") if isinstance(content, dict) else None
+        try:
+            self._dispatch(content, number)
+        except Exception as error:
+            self._failed(number, error)
+
+    def _dispatch(self, content: Any, number: Any) -> None:
+        widget = self._widget
+        match content:
+            case {"kind": "select", "layer": layer, "pos": pos}:
+                self._ask(number, "select", lambda job: widget._apply_selection(layer, pos, job))
+            case {"kind": "set", "name": str(name), "value": value}:
+                if name not in {control["name"] for control in widget._open().controls}:
+                    raise InputError.about("name", name, "this picture has no such control", "Reload the page.")
+                self._ask(number, f"set {name}", lambda job: widget._apply_change(name, value, job))
+            case {"kind": "reset"}:
+                widget._drop_requests()
+                self._ask(number, "reset", widget._apply_reset)
+            case {"kind": "frame", "frame_id": frame_id}:
+                self._send_frame(number, frame_id)
+            case {"kind": "export", "format": str(form)}:
+                self._ask(number, f"export {form}", lambda job: self._send_file(number, form, job), answers=True)
+            case _:
+                raise InputError.about("message", content, "it is not understood", "Reload the page.")
+
+    def _ask(self, number: Any, what: str, work: Callable[[Job], None], *, answers: bool = False) -> None:
+        """Enqueue `work`, and answer when it is over; `answers` says that it does so itself."""
+
+        def whole(job: Job) -> None:
+            work(job)
+            if job.claimed and not answers:
+                self._done(number)
+
+        self._widget._request(
+            what, whole, failed=lambda error: self._failed(number, error), dropped=lambda: self._dropped(number)
+        )
+
+    def _send_frame(self, number: Any, frame_id: Any) -> None:
+        """Send the arrays of the picture that is shown. They are at hand, so this needs no worker."""
+        arrays = self._widget._arrays(frame_id)
+        if not arrays:
+            self._done(number)  # a newer picture is on its way
+            return
+        content = {"kind": "frame", "id": number, "frame_id": frame_id, "names": list(arrays)}
+        self._widget.send(content, list(arrays.values()))
+
+    def _send_file(self, number: Any, form: str, job: Job) -> None:
+        name, mime, data = self._widget._file(form)
+        if job.claim():
+            self._widget.send({"kind": "file", "id": number, "name": name, "mime": mime}, [data])
+
+    def _done(self, number: Any) -> None:
+        self._widget.send({"kind": "done", "id": number})
+
+    def _dropped(self, number: Any) -> None:
+        """Answer a request that a later one overtook, and take back that it is being computed."""
+        if self._widget.status["state"] == "busy":
+            self._widget._say("ready")
+        self._done(number)
+
+    def _failed(self, number: Any, error: BaseException) -> None:
+        """Answer with the error, show it in every view, and log it."""
+        if self._widget.closed:
+            return
+        if isinstance(error, ResidWidgetsError):
+            text, detail = str(error), ""
+            log.info("refused: %s", text)
+        else:
+            text = f"{type(error).__name__}: {error}"
+            detail = "".join(traceback.format_exception(error))[-4000:]
+            log.error("a request of the front-end failed", exc_info=error)
+        self._widget._say("error", text, detail)
+        self._widget.send({"kind": "error", "id": number, "text": text})

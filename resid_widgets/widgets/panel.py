@@ -1,0 +1,95 @@
+"""What surrounds a picture, as data that the front-end renders: controls in the header, the side panel's contents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resid_widgets.widgets.frame import floats, plain
+
+PLANES_LIMIT = 2**20  # bytes of side panels in an exported page; above, it has the tooltip only
+
+
+def select(name: str, label: str, value: str, options: Sequence[str | tuple[str, str]], **more: Any) -> dict[str, Any]:
+    """Describe a choice among `options`: values, or pairs of value and label."""
+    offered = [{"value": o, "label": o} if isinstance(o, str) else {"value": o[0], "label": o[1]} for o in options]
+    return _control("select", name, label, value, options=offered, **more)
+
+
+def check(name: str, label: str, value: bool, **more: Any) -> dict[str, Any]:
+    """Describe a box to tick."""
+    return _control("check", name, label, value, **more)
+
+
+def number(name: str, label: str, value: int, low: int, high: int, **more: Any) -> dict[str, Any]:
+    """Describe a whole number between two bounds."""
+    return _control("number", name, label, value, min=low, max=high, **more)
+
+
+def text(name: str, label: str, value: str, **more: Any) -> dict[str, Any]:
+    """Describe a line of text."""
+    return _control("text", name, label, value, **more)
+
+
+def _control(kind: str, name: str, label: str, value: Any, *, visible: bool = True, **more: Any) -> dict[str, Any]:
+    return plain({"name": name, "label": label, "kind": kind, "value": value, "visible": visible, **more})
+
+
+def details(
+    layer: int,
+    pos: int,
+    rows: Iterable[tuple[str, float]],
+    top: Iterable[tuple[str, float]] = (),
+    top_label: str | None = None,
+) -> dict[str, Any]:
+    """Describe the side panel of one cell: labelled numbers, then bars of token probabilities."""
+    return plain(
+        {
+            "layer": layer,
+            "pos": pos,
+            "rows": [{"label": label, "value": number_text(value)} for label, value in rows],
+            "top": [{"token": token, "prob": float(prob)} for token, prob in top],
+            **({"top_label": top_label} if top_label else {}),
+        }
+    )
+
+
+def number_text(value: float) -> str:
+    """Return a number as a person reads it."""
+    if math.isnan(value):
+        return "not defined"
+    return f"{value:{_form(abs(value))}}".replace("inf", "∞").replace("-", "−")
+
+
+def _form(largest: float) -> str:
+    """Return the format of numbers up to `largest`: four digits, or whole thousands for what is long."""
+    return ",.0f" if 1e4 <= largest < 1e9 else ".4g"
+
+
+def fits(cells: int, numbers: int) -> bool:
+    """Tell whether an exported page takes so many numbers for each of its cells."""
+    return 4 * cells * numbers <= PLANES_LIMIT
+
+
+def planes(columns: Sequence[tuple[str, NDArray[Any]]]) -> dict[str, Any] | None:
+    """Describe the side panels of all cells: labelled ``[layer, pos]`` arrays; None where that is too much."""
+    stacked = np.stack([values for _, values in columns], axis=-1)
+    if not fits(stacked[..., 0].size, len(columns)):
+        return None
+    return {
+        "labels": plain([label for label, _ in columns]),
+        "shape": list(stacked.shape),
+        "data": floats(stacked),
+        "formats": [
+            _form(float(np.nanmax(np.abs(values), initial=0.0, where=np.isfinite(values)))) for _, values in columns
+        ],
+    }
+
+
+def _largest(values: NDArray[Any]) -> float:
+    """Return the largest finite size among `values`."""
+    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))

@@ -1,0 +1,35 @@
+"""Which widget shows which result: found by the result's type."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from resid_widgets.analysis.activation_map import ActivationMap
+from resid_widgets.analysis.lens_view import LensView
+from resid_widgets.analysis.logit_lens import LogitLens
+from resid_widgets.widgets.activation_heatmap import ActivationHeatmap
+from resid_widgets.widgets.base import ResidWidget
+from resid_widgets.widgets.logit_lens_heatmap import LogitLensHeatmap
+
+
+@singledispatch
+def show(result: object) -> ResidWidget:
+    """Return the widget of a result. It has no run behind it, so it offers only what the result knows.
+
+    Raises
+    ------
+    TypeError
+        If there is none for the type of `result`.
+    """
+    raise TypeError(f"no widget is known for {type(result).__name__}")
+
+
+@show.register
+def _(result: ActivationMap) -> ResidWidget:
+    return ActivationHeatmap(result)
+
+
+@show.register(LogitLens)
+@show.register(LensView)
+def _(result: LogitLens | LensView) -> ResidWidget:
+    return LogitLensHeatmap(result)

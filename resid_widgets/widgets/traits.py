@@ -1,0 +1,59 @@
+"""Traits that a person sets: each assignment is checked, computed and shown as one change, or refused as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import traitlets
+
+from resid_widgets.errors import InputError
+
+
+class Option(traitlets.TraitType):
+    """What a picture is computed from. Assigning computes at once, in the calling thread; a bad value is refused."""
+
+    default_value = None
+    allow_none = True
+
+    def set(self, obj: Any, value: Any) -> None:
+        """Hand the wish to the widget, which writes this trait when the new picture is there."""
+        obj.change(**{str(self.name): value})
+
+
+class Selected(traitlets.TraitType):
+    """A row or column of the picture, or None. Negative numbers count from the end."""
+
+    default_value = None
+    allow_none = True
+
+    def set(self, obj: Any, value: Any) -> None:
+        """Hand the wish to the widget, which writes this trait together with the cell's details."""
+        obj.select(**{str(self.name): value})
+
+
+def write(obj: traitlets.HasTraits, name: str, value: Any) -> None:
+    """Set a trait of any kind to a value that is known to be right, read-only ones too."""
+    traitlets.TraitType.set(getattr(type(obj), name), obj, value)
+
+
+def place(name: str, value: Any, count: int) -> int | None:
+    """Return a layer or position counted from 0, or None.
+
+    Raises
+    ------
+    InputError
+        If it is no whole number or out of range.
+    """
+    if value is None:
+        return None
+    whole = not isinstance(value, bool) and hasattr(value, "__index__")
+    if not whole or not -count <= value.__index__() < count:
+        rule = f"a whole number from 0 to {count - 1} is needed"
+        raise InputError.about(name, value, rule, "Negative numbers count from the end; None selects nothing.")
+    return value.__index__() % count
+
+
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two values of an option are the same; arrays only if they are one object."""
+    plain = str | int | float | bool | tuple | type(None)
+    return a is b or (isinstance(a, plain) and type(a) is type(b) and a == b)

@@ -1,0 +1,68 @@
+"""Write docs/architectures.md: what holds for each family of models, measured now."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+HEADER = """# Architectures
+
+Tiny random models of each family, built offline from transformers configs and measured by
+`scripts/architectures.py` (`make docs`). A dash means that the site does not exist; a cross that reading works but
+a write does not reach the computation, and is refused by name.
+
+- **logits**: largest difference from Hugging Face's own model, relative to the largest logit.
+- **adds up**: largest relative gap of the residual identity and of the last-layer lens.
+- The other columns are the sites whose writes were compared with plain PyTorch hooks on an un-bridged copy.
+
+"""
+
+
+def main() -> None:
+    """Measure every family and write the table."""
+    from importlib.metadata import version
+
+    import torch
+
+    from resid_widgets.errors import UnsupportedModelError
+    from resid_widgets.models.forward import forward
+    from resid_widgets.models.loading import load_model
+    from resid_widgets.models.structure import relative_gap, structure_of
+    from resid_widgets.models.writes import write_matrix
+    from resid_widgets.sites import COMPONENTS
+    from tests.architectures import FAMILIES, build
+
+    ids = [5, 9, 33, 2, 8, 60, 7, 7, 41]
+    rows, reasons = [], []
+    for family in FAMILIES:
+        plain = build(family)
+        try:
+            model = load_model((plain, None))
+        except UnsupportedModelError as error:
+            reasons.append(f"- **{family}** is refused: {error}")
+            continue
+        with torch.no_grad():
+            expected = plain(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+        gap = relative_gap(forward(model, ids, last_only=False), expected)
+        cells = []
+        for component, outcome in write_matrix(model, plain).items():
+            missing = component == "resid_mid" and structure_of(model).parallel
+            cells.append("yes" if outcome.works else "–" if missing else "✗")
+            if not outcome.works and not missing:
+                reasons.append(f"- **{family}**, {component}: {outcome.reason}.")
+        rows.append(f"| {family} | {gap:.0e} | {structure_of(model).gap:.0e} | {' | '.join(cells)} |")
+    versions = ", ".join(f"{p} {version(p)}" for p in ("transformer-lens", "transformers", "torch"))
+    head = ["family", "logits", "adds up", *COMPONENTS]
+    table = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows]
+    text = HEADER + "\n".join(table) + "\n\n## Refused\n\n" + "\n".join(reasons) + f"\n\nMeasured with {versions}.\n"
+    (ROOT / "docs" / "architectures.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

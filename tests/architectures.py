@@ -1,0 +1,108 @@
+"""Tiny random models of many families, built offline from transformers configs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# What every family shares. `pad_token_id` must lie inside the small vocabulary.
+_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+_LLAMA = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    **_IDS,
+}
+_GPT2 = {"vocab_size": 97, "n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 64, **_IDS}
+_NEOX = {k: v for k, v in _LLAMA.items() if k != "num_key_value_heads"}
+_OPT = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "ffn_dim": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+    "word_embed_proj_dim": 32,
+    **_IDS,
+}
+_FALCON = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "ffn_hidden_size": 48,
+    **_IDS,
+}
+_MOE = {"num_experts": 4, "num_experts_per_tok": 2}
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt2": _GPT2,
+    "gpt_neo": {
+        "vocab_size": 97,
+        "hidden_size": 32,
+        "num_layers": 4,
+        "num_heads": 4,
+        "intermediate_size": 48,
+        "attention_types": [[["global", "local"], 2]],
+        "window_size": 4,
+        "max_position_embeddings": 64,
+        **_IDS,
+    },
+    "gptj": {**_GPT2, "rotary_dim": 4},
+    "gpt_neox": _NEOX,
+    "opt": _OPT,
+    "bloom": {"vocab_size": 97, "hidden_size": 32, "n_layer": 4, "n_head": 4, **_IDS},
+    "falcon": _FALCON,
+    "llama": _LLAMA,
+    "mistral": {**_LLAMA, "sliding_window": 4},
+    "qwen2": _LLAMA,
+    "qwen3": {**_LLAMA, "head_dim": 8},
+    "gemma": {**_LLAMA, "head_dim": 8},
+    "gemma2": {**_LLAMA, "head_dim": 8, "sliding_window": 4, "final_logit_softcapping": 0.5},
+    "gemma3_text": {**_LLAMA, "head_dim": 8, "sliding_window": 4},
+    "phi": _LLAMA,
+    "phi3": _LLAMA,
+    "stablelm": _LLAMA,
+    "olmo": _LLAMA,
+    "olmo2": _LLAMA,
+    "granite": {**_LLAMA, "residual_multiplier": 0.5, "logits_scaling": 2.0, "embedding_multiplier": 3.0},
+    "mixtral": {**_LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "starcoder2": _LLAMA,
+    "cohere": {**_LLAMA, "logit_scale": 0.25},
+    "olmoe": {**_LLAMA, **_MOE},
+    "qwen3_moe": {**_LLAMA, **_MOE, "head_dim": 8, "moe_intermediate_size": 24},
+    "smollm3": _LLAMA,
+    # Variants whose blocks are wired differently from their family's default.
+    "gpt_neox sequential": {**_NEOX, "use_parallel_residual": False},
+    "falcon new decoder": {**_FALCON, "new_decoder_architecture": True, "num_kv_heads": 2},
+    "falcon sequential alibi": {**_FALCON, "parallel_attn": False, "alibi": True, "multi_query": False},
+    "stablelm parallel": {**_LLAMA, "use_parallel_residual": True},
+    "opt post-norm": {**_OPT, "do_layer_norm_before": False},
+    "opt projected": {**_OPT, "word_embed_proj_dim": 16},
+    "qwen2_moe": {**_LLAMA, **_MOE, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 24},
+    "gpt_bigcode": {**_GPT2, "multi_query": True},
+}
+
+
+def build(family: str, seed: int = 0) -> Any:
+    """Return a random Hugging Face causal LM of `family` (the first word is its model type), in eval mode, float32."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(family.split()[0], **FAMILIES[family])
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    # The default initialisation is so small that a lost write would hardly show.
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.15)
+            elif "norm" in name.lower() or "ln" in name.lower():
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+            else:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    return model.float().eval()

@@ -1,0 +1,78 @@
+"""What every test shares: a quiet, repeatable, offline environment, and the tiny model.
+
+Nothing of the package is imported here at module level, so that jaxtyping and beartype see every module first.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from resid_widgets.models.model import ResidualModel
+
+ROOT = Path(__file__).parents[1]
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+THREADS = max(1, min(2, (os.cpu_count() or 1) // WORKERS))
+
+# Set before torch, transformers or matplotlib are imported, and inherited by every kernel and browser test.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    WANDB_MODE="disabled",
+    MPLBACKEND="agg",
+    TOKENIZERS_PARALLELISM="false",
+    OMP_NUM_THREADS=str(THREADS),
+    JUPYTER_PLATFORM_DIRS="1",
+)
+os.environ.pop("ANYWIDGET_HMR", None)  # hot reload watches files and starts threads
+# Converted models are kept between runs, but never in the user's own cache.
+os.environ.setdefault("RESID_WIDGETS_CACHE", str(ROOT / ".cache" / "models"))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start every test from the same random state."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_hooks_left() -> Iterator[None]:
+    """Fail a test that leaves a hook, of ours or of its own, on any model that is still alive."""
+    yield
+    models = sys.modules.get("resid_widgets.models.model")
+    if models is None:
+        return
+    from resid_widgets.models.interventions import foreign_hooks
+
+    for bridge, shared in list(models._shared.items()):
+        with shared.lock:  # a worker may be in the middle of a pass
+            assert not foreign_hooks(models.ResidualModel(bridge))
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ResidualModel:
+    """The bundled tiny model, loaded once for all tests: leave it as it was."""
+    import resid_widgets as rw
+
+    return rw.load_model(progress=False)
+
+
+@pytest.fixture(scope="session")
+def front_end_files() -> list[Path]:
+    """The built front-end; skips where it is not built (`make front-end` builds it)."""
+    files = sorted((ROOT / "resid_widgets" / "static").glob("*"))
+    if not files:
+        pytest.skip("the front-end is not built: make front-end")
+    return files
