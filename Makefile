@@ -72,8 +72,9 @@ bench: setup-test ## the benchmarks, one after the other; each prints ratios
 	for file in benchmarks/[!_]*.py; do echo "== $$file"; $(PY) "$$file"; done
 
 .PHONY: docs
-docs: $(TEST_MADE) ## write the table of supported architectures
+docs: $(TEST_MADE) $(STATIC) ## write the table of supported architectures and the outputs of the lessons
 	$(PY) scripts/architectures.py
+	$(PY) scripts/notebooks.py
 
 .PHONY: front-end
 front-end: $(STATIC) ## build the front-end, if a source is newer

@@ -4,8 +4,13 @@ import { revive } from "./lib/wire";
 
 type Listener = (...args: unknown[]) => void;
 
+interface OfflineModel extends HostModel {
+  set(name: string, value: unknown): void;
+  save_changes(): void;
+}
+
 /** A model that only this page knows: reads and local changes work, messages go nowhere. */
-export function offlineModel(state: Record<string, unknown>): HostModel & { set(name: string, value: unknown): void } {
+function offlineModel(state: Record<string, unknown>): OfflineModel {
   const values = new Map(Object.entries(state));
   const listeners = new Map<string, Set<Listener>>();
   return {
@@ -17,6 +22,7 @@ export function offlineModel(state: Record<string, unknown>): HostModel & { set(
     on: (event, callback) => void listeners.set(event, (listeners.get(event) ?? new Set()).add(callback as Listener)),
     off: (event, callback) => void listeners.get(event)?.delete(callback as Listener),
     send: () => undefined,
+    save_changes: () => undefined,
   };
 }
 
@@ -37,4 +43,4 @@ async function start(): Promise<void> {
   }
 }
 
-if (typeof document !== "undefined") void start();
+void start();

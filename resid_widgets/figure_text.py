@@ -121,15 +121,20 @@ def shorten(text: str, room: int) -> str:
     return kept + "…"
 
 
-def wrap(text: str, size: float, room: float) -> list[str]:
-    """Break drawable sans `text` at spaces into lines of at most `room` points (a longer word stays whole)."""
+def wrap(text: str, kind: str, size: float, room: float) -> list[str]:
+    """Break drawable `text` into lines of at most `room` points: at spaces, and inside a word that is wider."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and width(longer, "sans", size) <= room:
+        if lines and width(longer, kind, size) <= room:
             lines[-1] = longer
-        else:
-            lines.append(word)
+            continue
+        lines.append("")
+        for char in word:
+            # Hinted glyphs may be wider than measured; over words that evens out, within one it need not.
+            if lines[-1] and width(lines[-1] + char, kind, size) > 0.9 * room:
+                lines.append("")
+            lines[-1] += char
     return lines
 
 

@@ -27,7 +27,7 @@ LITERAL = {"parse_math": False, "usetex": False}  # a token such as "$x$" is dra
 LEVELS = {"green": ("●", "#1a7f37"), "amber": ("▲", "#9a6700"), "red": ("■", "#c4313b")}
 SMALL, BODY, TITLE = 8.25, 9.0, 11.0  # points; the least is 11 px
 MONO_COLUMN = 0.602 * SMALL / 72  # inches a monospaced column takes
-LINE_HEIGHT = 0.17  # inches
+LINE_HEIGHT, TITLE_HEIGHT = 0.17, 0.25  # inches
 MARK_ROOM, ITEM_GAP = 12.0, 16.0  # points, at the foot
 
 LEFT, RIGHT, TOP, BOTTOM = 0.62, 0.2, 0.12, 0.1  # margins in inches
@@ -72,21 +72,23 @@ class _Layout:
     labels: tuple[str, ...]
     label_height: float
     total: float
+    texts: NDArray[np.object_] | None
 
     @classmethod
     def of(cls, result: GridResult) -> _Layout:
         """Fit cells, labels and margins to the number of layers and tokens."""
         n_layers, n_pos = result.values.shape
-        wish, limits = (0.42, GRID_WIDTH) if result.cell_text is None else (0.74, TEXT_GRID_WIDTH)
+        texts = result.cell_text
+        wish, limits = (0.42, GRID_WIDTH) if texts is None else (0.74, TEXT_GRID_WIDTH)
         wide = float(np.clip(n_pos * wish, *limits))
         high = float(np.clip(n_layers * CELL_HEIGHT, *GRID_HEIGHT))
         cell = wide / n_pos
         angle = 35.0 if cell >= 0.28 else 60.0
         step = max(1, ceil(0.17 / cell))
-        texts = [shorten(drawable(token, "mono"), LABEL_COLUMNS) for token in result.tokens_visible]
-        texts = [f"{text} ?" if pos in result.unknown else text for pos, text in enumerate(texts)]
+        tokens = [shorten(drawable(token, "mono"), LABEL_COLUMNS) for token in result.tokens_visible]
+        tokens = [f"{token} ?" if pos in result.unknown else token for pos, token in enumerate(tokens)]
         # Where some are left out, the position says which ones are there.
-        labels = tuple(text if step == 1 else f"{pos} {text}" for pos, text in enumerate(texts))
+        labels = tuple(token if step == 1 else f"{pos} {token}" for pos, token in enumerate(tokens))
         longest = max(columns(label) for label in labels[::step]) * MONO_COLUMN
         label_height = longest * sin(radians(angle)) + 0.2
         beyond = columns(labels[::step][-1]) * MONO_COLUMN * cos(radians(angle))
@@ -99,6 +101,7 @@ class _Layout:
             labels=labels,
             label_height=label_height,
             total=max(LEAST_WIDTH, LEFT + wide + right + RIGHT),
+            texts=texts,
         )
 
 
@@ -107,19 +110,19 @@ def _draw_grid(result: GridResult) -> Figure:
     """Draw a layer-by-token heat map: layer 0 at the bottom, tokens below, checks at the foot."""
     layout = _Layout.of(result)
     room = (layout.total - 2 * TOP) * 72
-    says = wrap(drawable(result.sentence), BODY, room)
+    title = wrap(drawable(result.title, "bold"), "bold", TITLE, room)
+    says = wrap(drawable(result.sentence), "sans", BODY, room)
     foot = [entry for check in result.checks for entry in _foot_lines(check, room)]
-    widths = [width(text, "sans", SMALL) + MARK_ROOM * bool(mark) for mark, _, text in foot]
+    widths = [width(text, "sans", SMALL) + MARK_ROOM for _, _, text in foot]
     origin = drawable(result.provenance.describe())
-    origin_width = width(origin, "sans", SMALL)
-    rows = flow([*widths, origin_width], ITEM_GAP, room)
+    rows = flow([*widths, width(origin, "sans", SMALL)], ITEM_GAP, room)
 
-    above = TOP + 0.24 + LINE_HEIGHT * len(says) + 0.12
+    above = TOP + TITLE_HEIGHT * len(title) + LINE_HEIGHT * len(says) + 0.12
     below = layout.label_height + 0.14 + LINE_HEIGHT * len(rows) + BOTTOM
     height = above + layout.grid[1] + below
     figure = Picture(figsize=(layout.total, height), facecolor="white", layout="none")
 
-    def place(x: float, y: float, text: str, size: float, colour: str, kind: str = "sans") -> None:
+    def place(x: float, y: float, text: str, size: float, colour: str, kind: str = "sans", side: str = "left") -> None:
         figure.text(
             x / layout.total,
             1 - y / height,
@@ -127,21 +130,24 @@ def _draw_grid(result: GridResult) -> Figure:
             fontproperties=font(kind, size, text),
             color=colour,
             va="top",
+            ha=side,
             **LITERAL,
         )
 
-    place(TOP, TOP, drawable(result.title, "bold"), TITLE, INK, "bold")
+    for n, line in enumerate(title):
+        place(TOP, TOP + n * TITLE_HEIGHT, line, TITLE, INK, "bold")
     for n, line in enumerate(says):
-        place(TOP, TOP + 0.26 + n * LINE_HEIGHT, line, BODY, DIM)
+        place(TOP, TOP + TITLE_HEIGHT * len(title) + n * LINE_HEIGHT, line, BODY, DIM)
     for n, row in enumerate(rows):
         x, y = TOP, height - BOTTOM - (len(rows) - n) * LINE_HEIGHT
         for index in row:
             if index == len(foot):  # where it came from, at the right
-                place(TOP + (room - origin_width) / 72, y, origin, SMALL, DIM)
+                place(layout.total - TOP, y, origin, SMALL, DIM, side="right")
                 continue
             mark, colour, text = foot[index]
-            place(x, y, mark, SMALL, colour)
-            place(x + MARK_ROOM / 72 * bool(mark), y, text, SMALL, DIM)
+            if mark:
+                place(x, y, mark, SMALL, colour)
+            place(x + MARK_ROOM / 72, y, text, SMALL, DIM)
             x += (widths[index] + ITEM_GAP) / 72
 
     def box(x: float, wide: float) -> Axes:
@@ -158,7 +164,7 @@ def _draw_grid(result: GridResult) -> Figure:
 def _foot_lines(check: Check, room: float) -> list[tuple[str, str, str]]:
     """Return a check as mark, colour of the mark and text; a text too wide for one line goes on without mark."""
     mark, colour = LEVELS[check.level]
-    lines = wrap(drawable(check.text), SMALL, room - MARK_ROOM)
+    lines = wrap(drawable(check.text), "sans", SMALL, room - MARK_ROOM)
     return [(mark if n == 0 else "", colour, line) for n, line in enumerate(lines)]
 
 
@@ -192,7 +198,7 @@ def _draw_cells(axes: Axes, result: GridResult, layout: _Layout) -> None:
         axes.set_xticks(np.arange(0.5, n_pos - 1), minor=True)
         axes.set_yticks(np.arange(0.5, n_layers - 1), minor=True)
         axes.grid(visible=True, which="minor", color="white", linewidth=0.7)
-    hatch = 0.4 if result.cell_text is None else 0.2  # lighter under text
+    hatch = 0.4 if layout.texts is None else 0.2  # lighter under text
     for pos in result.marked:
         axes.add_patch(
             Rectangle((pos - 0.5, -0.5), 1, n_layers, fill=False, hatch="///", edgecolor=(0, 0, 0, hatch), linewidth=0)
@@ -202,16 +208,15 @@ def _draw_cells(axes: Axes, result: GridResult, layout: _Layout) -> None:
         ((pos - 0.35, layer - 0.3 * way), (pos + 0.35, layer + 0.3 * way)) for layer, pos in crossed for way in (1, -1)
     ]
     axes.add_collection(LineCollection(lines, colors="#8b949e", linewidths=0.8))
-    _write_tokens(axes, result, layout, _luminance(colours(norm(shown))))
+    _write_tokens(axes, layout, _luminance(colours(norm(shown))))
 
 
-def _write_tokens(axes: Axes, result: GridResult, layout: _Layout, light: Float[NDArray, "layer pos"]) -> None:
+def _write_tokens(axes: Axes, layout: _Layout, light: Float[NDArray, "layer pos"]) -> None:
     """Write each cell's short text, where five columns of it fit."""
-    texts = result.cell_text
     room = int((layout.cell[0] - 0.04) / MONO_COLUMN)
-    if texts is None or room < 5 or layout.cell[1] < 0.14:
+    if layout.texts is None or room < 5 or layout.cell[1] < 0.14:
         return
-    for (layer, pos), text in np.ndenumerate(texts):
+    for (layer, pos), text in np.ndenumerate(layout.texts):
         if text:
             short = shorten(drawable(text, "mono"), room)
             axes.text(
@@ -276,8 +281,9 @@ def _draw_bar(figure: Figure, axes: Axes, scale: Scale) -> None:
     bar.set_ticks(ticks, labels=labels, fontproperties=font("sans", SMALL, "".join(labels)), color=DIM, **LITERAL)
     bar.ax.tick_params(length=0, pad=4)
     bar.outline.set_visible(False)
+    bar.ax.grid(visible=False)
     label = drawable(f"{scale.label} ({scale.units})" if scale.units else scale.label)
-    lines = "\n".join(wrap(label, SMALL, high * 72))
+    lines = "\n".join(wrap(label, "sans", SMALL, high * 72))
     bar.ax.set_ylabel(lines, fontproperties=font("sans", SMALL, label), color=DIM, labelpad=6, **LITERAL)
 
 

@@ -21,20 +21,24 @@ export function barWidth(grid: Grid, measure: Measure): number {
   return BAR.gap + BAR.width + 6 + Math.ceil(Math.max(0, ...texts)) + 20;
 }
 
+const weights = (family: string) => ({ plain: `${FONT}px ${family}`, bold: `700 ${FONT}px ${family}` });
+
 export function drawRows(ctx: CanvasRenderingContext2D, { grid, at, colours, selected }: Scene): void {
   const { view, cell, rowStep } = at;
+  const fonts = weights(colours.sans);
+  ctx.font = fonts.plain;
   ctx.textBaseline = "middle";
   ctx.textAlign = "right";
   for (let row = 0; row < at.rows; row++) {
     const chosen = row === selected.row;
     const nearChosen = selected.row !== null && Math.abs(row - selected.row) < rowStep;
     if (!chosen && (row % rowStep !== 0 || nearChosen)) continue;
-    ctx.font = `${chosen ? 700 : 400} ${FONT}px ${colours.sans}`;
+    if (chosen) ctx.font = fonts.bold;
     ctx.fillStyle = chosen ? colours.ink : colours.dim;
     ctx.fillText(String(grid.frame.rows[row]), view.x - 8, view.y + (at.rows - 1 - row + 0.5) * cell.h);
+    if (chosen) ctx.font = fonts.plain;
   }
   turned(ctx, 11, view.y + view.h / 2, -Math.PI / 2, () => {
-    ctx.font = `${FONT}px ${colours.sans}`;
     ctx.fillStyle = colours.dim;
     ctx.textAlign = "center";
     ctx.fillText(grid.frame.row_name, 0, 0);
@@ -47,23 +51,26 @@ export function drawCols(ctx: CanvasRenderingContext2D, scene: Scene): void {
   const { first, last } = visibleCols(at, scroll);
   const tilt = (at.angle * Math.PI) / 180;
   const always = selected.col === null ? [] : [selected.col];
+  const fonts = weights(colours.mono);
+  ctx.font = fonts.plain;
+  ctx.textBaseline = "middle";
+  ctx.textAlign = tilt ? "left" : "center";
   for (const col of labelledCols(at, first, last, always)) {
     const x = view.x + (col + 0.5) * cell.w - scroll;
     if (x < view.x || x > view.x + view.w) continue;
     const chosen = col === selected.col;
     const unknown = grid.unknown.has(col);
-    ctx.font = `${chosen ? 700 : 400} ${FONT}px ${colours.mono}`;
+    if (chosen) ctx.font = fonts.bold;
     ctx.fillStyle = unknown ? colours.amber : grid.marked.has(col) ? colours.dim : colours.ink;
     const room = tilt ? Math.min(LABEL_CAP, (at.width - 6 - x) / Math.cos(tilt)) : cell.w;
     const text = ellipsize(printable(grid.frame.tokens[col] ?? ""), room, measure);
-    ctx.textBaseline = "middle";
-    ctx.textAlign = tilt ? "left" : "center";
     turned(ctx, tilt ? x - 3 : x, view.y + view.h + (tilt ? 9 : 12), tilt, () => {
       ctx.fillText(text, 0, 0);
       // A word that the tokenizer does not know: underlined too, not by colour alone.
       const length = measure(text);
       if (unknown) ctx.fillRect(tilt ? 0 : -length / 2, 6, length, 1);
     });
+    if (chosen) ctx.font = fonts.plain;
   }
 }
 
@@ -86,7 +93,7 @@ export function drawBar(
     ctx.strokeStyle = colours.line;
     ctx.strokeRect(x + 0.5, y + 0.5, BAR.width - 1, h - 1);
   }
-  ctx.font = `${FONT}px ${colours.sans}`;
+  ctx.font = weights(colours.sans).plain;
   ctx.fillStyle = colours.dim;
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";

@@ -1,5 +1,7 @@
 // What is to be said about one cell: the one source of the tooltip, the side panel and the spoken label.
+import { probabilityText } from "./bars";
 import type { Cell } from "./layout";
+import type { TopToken } from "./model";
 import { numberText, tickText } from "./number";
 import { BAD, indexer, OVER, scaleLabel, UNDER } from "./scale";
 import { printable } from "./text";
@@ -14,7 +16,7 @@ export interface Facts {
   label: string;
   value: string;
   notes: string[];
-  top: { token: string; prob: number }[];
+  top: TopToken[];
 }
 
 export function facts(grid: Grid, { row, col }: Cell): Facts {
@@ -61,7 +63,7 @@ function topTokens(grid: Grid, cell: number): Facts["top"] {
 export function spoken(f: Facts, selected: boolean): string {
   const parts = [`${f.rowName} ${f.layer}, token ${f.token}, position ${f.pos}: ${f.label} ${f.value}`, ...f.notes];
   const best = f.top[0];
-  if (best) parts.push(`top token ${best.token}, probability ${numberText(best.prob, 2)}`);
+  if (best) parts.push(`top token ${best.token}, probability ${probabilityText(best.prob)}`);
   if (selected) parts.push("selected");
   return parts.join(", ");
 }

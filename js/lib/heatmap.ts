@@ -139,7 +139,7 @@ class HeatmapView {
   /** Decode and draw the newest frame, or ask for its bytes; until they are here the last picture stays. */
   #takeFrame(): void {
     const frame = this.model.get("frame");
-    if (!frame || frame === this.#grid?.frame) return;
+    if (!frame?.shape || frame === this.#grid?.frame) return; // an empty one comes before the first picture
     const arrived = this.#arrived ?? performance.now();
     this.#arrived = null;
     try {

@@ -56,12 +56,18 @@ export interface Frame {
   checks: Check[];
 }
 
+/** A likely token; the probability is null where it is no number. */
+export interface TopToken {
+  token: string;
+  prob: number | null;
+}
+
 export interface Details {
   layer: number;
   pos: number;
   heading?: string;
   rows: { label: string; value: string }[];
-  top: { token: string; prob: number }[];
+  top: TopToken[];
   /** What the bars of `top` are, as a heading. */
   top_label?: string;
 }

@@ -102,7 +102,12 @@ export class Plot {
     style.left = `${at.view.x}px`;
     style.width = `${at.view.w}px`;
     style.overflowX = scrolls ? "scroll" : "hidden";
-    this.#row.style.width = `${at.content}px`;
+    // The row lies over the cells, where whoever asks the page for the grid's place finds it.
+    Object.assign(this.#row.style, {
+      width: `${at.content}px`,
+      height: `${at.view.h}px`,
+      marginTop: `${at.view.y}px`,
+    });
     this.#scroller.setAttribute("aria-rowcount", String(grid.rows));
     this.#scroller.setAttribute("aria-colcount", String(grid.cols));
     this.#scroller.setAttribute("aria-label", `${grid.frame.title}: ${grid.frame.row_name} by token`);

@@ -23,7 +23,10 @@ export function offlineDetails(planes: Planes | null, grid: Grid, row: number, c
   return {
     layer: grid.frame.rows[row] ?? row,
     pos: col,
-    rows: planes.labels.map((label, i) => ({ label, value: formatAs(planes.formats[i] ?? "", values[i]!) })),
+    rows: planes.labels.map((label, i) => {
+      const value = values[i]!;
+      return { label, value: Number.isNaN(value) ? "not defined" : formatAs(planes.formats[i] ?? "", value) };
+    }),
     top: [],
   };
 }
@@ -69,7 +72,7 @@ export function sideContent({ facts, details, waiting }: SideState): HTMLElement
     h("dl", "rw-rows", {}, ...rows.map(({ label, value }) => row(label, value))),
     ...facts.notes.map((note) => h("p", "rw-note", {}, note)),
   ];
-  if (top.length) out.push(h("div", "rw-heading", {}, details?.top_label ?? "Logit lens here"), tokenBars(top));
+  if (top.length) out.push(h("div", "rw-heading", {}, details?.top_label ?? "Likeliest next tokens"), tokenBars(top));
   if (waiting) out.push(h("p", "rw-dim", {}, "more details are on their way\u2026"));
   return out;
 }

@@ -42,7 +42,12 @@ def forward(
             # Unembedding every position costs as much as several layers: ask only for what is read.
             keep = {"logits_to_keep": 1} if last_only and _can_keep_last(model) else {}
             logits = model.bridge(tokens, return_type="logits", use_cache=False, **keep)
-    return logits[0, -1:] if last_only else logits[0]
+        if not allow_hooks:
+            refuse_foreign_hooks(model)  # another thread may have put one on meanwhile
+    if not last_only:
+        return logits[0]
+    # A view of the last row would keep all rows.
+    return logits[0, -1:].clone() if logits.shape[1] > 1 else logits[0]
 
 
 def _can_keep_last(model: ResidualModel) -> bool:

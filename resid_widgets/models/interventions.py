@@ -23,24 +23,43 @@ attentions, as ``run_with_cache`` does; they only look); any other is somebody's
 
 def foreign_hooks(model: ResidualModel) -> list[str]:
     """Names of the modules that bear forward hooks which the bridge did not install itself."""
-    found = [name for name, module in model.modules if any(_is_foreign(f) for f in _hook_functions(module))]
+    found = [name for name, module in model.modules() if any(_is_foreign(f) for _, f in _hook_functions(module))]
     if global_hooks._global_forward_hooks or global_hooks._global_forward_pre_hooks:
         found.append("every module (a global hook)")
     return found
 
 
-def _hook_functions(module: Any) -> Iterator[Callable[..., Any]]:
-    for table in (module._forward_hooks, module._forward_pre_hooks):
-        if table:
-            # A hook point wraps what it is given; its list of handles still has the function itself.
-            given = {handle.hook.id: handle.user_hook for handle in getattr(module, "fwd_hooks", ())}
-            for key, function in table.items():
-                yield given.get(key) or function
+def _hook_functions(module: Any) -> list[tuple[int, Callable[..., Any]]]:
+    """Key and function of each forward hook of `module`."""
+    if not (module._forward_hooks or module._forward_pre_hooks):
+        return []
+    # A hook point wraps what it is given; its list of handles still has the function itself.
+    given = {handle.hook.id: handle.user_hook for handle in getattr(module, "fwd_hooks", ())}
+    tables = (module._forward_hooks, module._forward_pre_hooks)
+    return [(key, given.get(key) or function) for table in tables for key, function in table.items()]
 
 
 def _is_foreign(function: Callable[..., Any]) -> bool:
     origin = getattr(getattr(function, "func", function), "__module__", None) or ""
     return not origin.startswith(_PLUMBING)
+
+
+@contextmanager
+def without_foreign_hooks(model: ResidualModel) -> Iterator[None]:
+    """Put other people's hooks aside, to find out what the model itself is; the caller holds its lock."""
+    aside: list[tuple[Any, list[tuple[int, Any]]]] = []
+    for _, module in model.modules():
+        foreign = {key for key, function in _hook_functions(module) if _is_foreign(function)}
+        for table in (module._forward_hooks, module._forward_pre_hooks) if foreign else ():
+            aside.append((table, list(table.items())))
+            for key in foreign & table.keys():
+                del table[key]
+    try:
+        yield
+    finally:
+        for table, items in aside:
+            table.clear()  # the same object, for the hooks' handles refer to it; and in the same order
+            table.update(items)
 
 
 def refuse_foreign_hooks(model: ResidualModel) -> None:

@@ -134,7 +134,7 @@ class ResidualModel:
     @property
     def device(self) -> torch.device:
         """Where token ids go."""
-        return torch.device(self.bridge.cfg.device or next(self.bridge.original_model.parameters()).device)
+        return next(self.bridge.original_model.parameters()).device
 
     @property
     def gap_limit(self) -> float:
@@ -146,17 +146,27 @@ class ResidualModel:
         """A fingerprint of the weights; it changes when a weight does."""
         return fingerprint(self.bridge.original_model, self._shared.facts)
 
+    @property
+    def folded(self) -> bool:
+        """Whether TransformerLens has folded norms into the weights or centred them, which moves the stream."""
+        return bool(getattr(self.bridge, "_weights_processed", False))
+
     @cached_property
     def hooks(self) -> dict[str, nn.Module]:
         """Hook points by name, aliases included."""
         return dict(self.bridge.hook_dict)
 
-    @cached_property
     def modules(self) -> list[tuple[str, nn.Module]]:
-        """Every module of the bridge and the model inside it, with its name."""
-        found = dict(self.bridge.named_modules())
-        found.update({f"original_model.{n}": m for n, m in self.bridge.original_model.named_modules()})
-        return list({id(m): (n, m) for n, m in reversed(found.items())}.values())
+        """Every module of the bridge and the model inside it, with its name; looked up anew, for users replace some."""
+        found: dict[int, tuple[str, nn.Module]] = {}
+        waiting: list[tuple[str, nn.Module]] = [("original_model", self.bridge.original_model), ("", self.bridge)]
+        while waiting:
+            name, module = waiting.pop()
+            if id(module) not in found:
+                found[id(module)] = (name or "the bridge itself", module)
+                prefix = f"{name}." if name else ""
+                waiting += [(prefix + key, child) for key, child in module._modules.items() if child is not None]
+        return list(found.values())
 
     def hook_name(self, component: str, layer: int) -> str:
         """TransformerLens' name for `component` at `layer`."""
@@ -174,11 +184,9 @@ class ResidualModel:
         InputError
             Naming the first module that is in train mode.
         """
-        training = next((name for name, module in self.modules if module.training), None)
+        training = next((name for name, module in self.modules() if module.training), None)
         if training is not None:
-            raise InputError.about(
-                "model", self.name, f"it is in train mode (module {training or 'root'!r})", "Call model.bridge.eval()."
-            )
+            raise InputError.about("model", self.name, f"it is in train mode ({training})", "Call model.bridge.eval().")
 
     @torch.no_grad()
     def unembed(self, h: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
@@ -192,7 +200,7 @@ class ResidualModel:
         Float[Tensor, "... d_vocab"]
             float32 (float64 for a float64 model).
         """
-        flat = h.reshape(1, -1, h.shape[-1]).to(self.dtype)
+        flat = h.reshape(1, -1, h.shape[-1]).to(self.device, self.dtype)
         with self.lock:
             logits = self.bridge.unembed(self.bridge.ln_final(flat))
             logits = self.bridge.adapter.apply_output_logits_transform(logits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from resid_widgets.errors import InputError
 from resid_widgets.models.forward import forward
-from resid_widgets.models.interventions import Action, foreign_hooks
+from resid_widgets.models.interventions import Action, foreign_hooks, refuse_foreign_hooks
 from resid_widgets.models.memory import human, require_memory
 from resid_widgets.models.model import ResidualModel, as_model
-from resid_widgets.models.structure import identity_gap, relative_gap, structure_of
+from resid_widgets.models.structure import identity_gap, relative_gap, structure_of, worst_gap
 from resid_widgets.models.tokenize import Tokens, tokenize
 from resid_widgets.results import Check, Provenance
-from resid_widgets.sites import COMPONENTS, INNER, RESIDUAL, require_component
+from resid_widgets.sites import COMPONENTS, RESIDUAL, require_component
 from resid_widgets.tokens import visible
 
 MARK_RATIO = 10.0
@@ -50,12 +50,16 @@ class Run:
         Their text, one string a position.
     unknown
         Positions of words that the tokenizer does not know.
+    components
+        What was kept, names of `resid_widgets.sites.COMPONENTS`.
     final_logits
         ``[d_vocab]``, logits at the last position.
     logits
         ``[pos, d_vocab]`` if asked for with ``keep="logits"``, else None.
     checks
         Residual identity, last-layer lens against logits, and what else is worth knowing.
+    provenance
+        What this run came from.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Run:
         prompt: Tokens,
         kept: tuple[str, ...],
         recorded: dict[tuple[str, int], Tensor],
+        norms: Float[Tensor, "layer pos"],
         logits: Float[Tensor, "rows d_vocab"],
         checks: tuple[Check, ...],
         options: Mapping[str, Any],
@@ -75,11 +80,10 @@ class Run:
         self.components = kept
         self.final_logits = logits[-1]
         self.logits = logits if "logits" in options["keep"] else None
+        self._norms = norms
+        self.provenance = _provenance(model, prompt, options)
+        self.checks = checks + _token_checks(prompt) + _model_checks(model)
         self._recorded = recorded
-        self._weights_hash = model.weights_hash
-        self._bos = prompt.bos
-        self._options = options
-        self.checks = checks + self._token_checks(prompt)
 
     @property
     def n_pos(self) -> int:
@@ -94,13 +98,8 @@ class Run:
 
     @cached_property
     def marked(self) -> tuple[int, ...]:
-        """Positions left out of scales: the first, and any whose norm exceeds 10x its layer's median."""
-        component = next((c for c in ("resid_post", "resid_mid", "resid_pre") if c in self.components), None)
-        if component is None or self.n_pos == 1:
-            return (0,)
-        norms = torch.stack([self.tensor(component, n).float().norm(dim=-1).cpu() for n in self.layers])
-        median = norms.nanmedian(dim=1, keepdim=True).values
-        massive = (norms > MARK_RATIO * median).any(dim=0)
+        """Positions left out of scales: the first, and any where resid_post's norm exceeds 10x its layer's median."""
+        massive = (self._norms > MARK_RATIO * self._norms.nanmedian(dim=1, keepdim=True).values).any(dim=0)
         massive[0] = True
         return tuple(int(p) for p in massive.nonzero().flatten())
 
@@ -108,21 +107,6 @@ class Run:
     def layers(self) -> range:
         """0 .. n_layers - 1."""
         return range(self.model.n_layers)
-
-    @cached_property
-    def provenance(self) -> Provenance:
-        """What this run came from."""
-        packages = ("resid-widgets", "transformer-lens", "transformers", "torch")
-        return Provenance(
-            model=self.model.name,
-            weights_hash=self._weights_hash,
-            token_ids=self.token_ids,
-            bos=self._bos,
-            dtype=str(self.model.dtype).removeprefix("torch."),
-            device=str(self.model.device),
-            versions={name: _version(name) for name in packages},
-            options=self._options,
-        )
 
     def tensor(self, component: str, layer: int) -> Tensor:
         """Return one layer's activation, ``[pos, d_model]`` for the stream, on the model's device.
@@ -133,19 +117,10 @@ class Run:
             If `component` is unknown or was not kept, or `layer` is out of range.
         """
         require_component(component)
-        if component == "resid_mid" and structure_of(self.model).parallel:
-            raise InputError.about(
-                "component",
-                component,
-                f"{self.model.name} adds attention and MLP in parallel, so there is no state between them",
-                "Use 'resid_pre' or 'resid_post'.",
-            )
         if component not in self.components:
+            _require_offered(self.model, component)
             raise InputError.about(
-                "component",
-                component,
-                f"this run kept {', '.join(self.components)}",
-                f"Run again with keep=[..., {component!r}].",
+                "component", component, f"this run kept {self._kept}", f"Run again with keep=[..., {component!r}]."
             )
         return self._recorded[component, self.layer(layer)]
 
@@ -203,25 +178,19 @@ class Run:
             attrs={"long_name": component, "units": ""},
         )
 
-    def _token_checks(self, prompt: Tokens) -> tuple[Check, ...]:
-        found = []
-        if prompt.unknown:
-            words = ", ".join(f"{word.strip()!r} (position {pos})" for pos, word in prompt.unknown[:5])
-            more = f" and {len(prompt.unknown) - 5} more" if len(prompt.unknown) > 5 else ""
-            n = float(len(prompt.unknown))
-            found.append(Check("unknown words", "amber", n, 0.0, f"the tokenizer does not know {words}{more}"))
-        found += [Check("loading", "amber", None, None, note) for note in self.model.notes]
-        return tuple(found)
+    @property
+    def _kept(self) -> str:
+        return ", ".join([*self.components, *(() if self.logits is None else ("logits",))])
 
     def __repr__(self) -> str:
-        lines = [f"Run of {self.provenance.describe()}", f"  keeps {', '.join(self.components)} ({human(self.memory)})"]
+        lines = [f"Run of {self.provenance.describe()}", f"  keeps {self._kept} ({human(self.memory)})"]
         return "\n".join(lines + [f"  [{c.level}] {c.text}" for c in self.checks])
 
 
 def run(
     model: Any,
-    prompt: str | Sequence[int] | Tensor,
-    keep: str | Iterable[str] | None = None,
+    prompt: object,
+    keep: object = None,
     *,
     bos: bool | None = None,
     allow_hooks: bool = False,
@@ -259,6 +228,8 @@ def run(
     wanted = _wanted(keep)
     prompt_tokens = tokenize(model.tokenizer, prompt, bos=bos, d_vocab=model.d_vocab, n_ctx=model.n_ctx)
     with model.lock:
+        if not allow_hooks:
+            refuse_foreign_hooks(model)
         structure = structure_of(model)
         kept = tuple(c for c in wanted if c != "logits" and not (keep is None and c not in structure.components))
         for component in kept:
@@ -274,12 +245,52 @@ def run(
             model, prompt_tokens.ids, recorder.actions(), last_only=not all_logits, allow_hooks=allow_hooks
         )
         checks = recorder.checks() + _lens_check(model, recorder.final, logits)
-    if foreign:
-        text = f"{len(foreign)} hooks that are not ours were on the model ({foreign[0]})"
-        checks += (Check("foreign hooks", "amber", float(len(foreign)), 0.0, text),)
-    return Run(model, prompt_tokens, kept, recorder.kept, logits, checks, {"keep": wanted, "allow_hooks": allow_hooks})
+        if foreign:
+            more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+            text = f"hooks that are not ours were on {', '.join(foreign[:3])}{more}"
+            checks += (Check("foreign hooks", "amber", float(len(foreign)), 0.0, text),)
+        options = {"keep": wanted, "allow_hooks": allow_hooks, "foreign_hooks": tuple(foreign)}
+        norms = torch.stack(recorder.norms).cpu()
+        return Run(model, prompt_tokens, kept, recorder.kept, norms, logits, checks, options)
 
 
+def _provenance(model: ResidualModel, prompt: Tokens, options: Mapping[str, Any]) -> Provenance:
+    """State at once what was run: later the model may be moved, edited or folded."""
+    packages = ("resid-widgets", "transformer-lens", "transformers", "torch")
+    return Provenance(
+        model=model.name,
+        weights_hash=model.weights_hash,
+        token_ids=prompt.ids,
+        bos=prompt.bos,
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(model.device),
+        versions={name: _version(name) for name in packages},
+        options={**options, "weights": "folded by TransformerLens" if model.folded else "raw"},
+    )
+
+
+def _token_checks(prompt: Tokens) -> tuple[Check, ...]:
+    found = []
+    if prompt.bos_twice:
+        text = "the prompt begins with BOS twice: the tokenizer adds one, and one is typed"
+        found.append(Check("BOS", "amber", 2.0, 1.0, text))
+    if prompt.unknown:
+        words = ", ".join(f"{word.strip()!r} (position {pos})" for pos, word in prompt.unknown[:5])
+        more = f" and {len(prompt.unknown) - 5} more" if len(prompt.unknown) > 5 else ""
+        n = float(len(prompt.unknown))
+        found.append(Check("unknown words", "amber", n, 0.0, f"the tokenizer does not know {words}{more}"))
+    return tuple(found)
+
+
+def _model_checks(model: ResidualModel) -> tuple[Check, ...]:
+    found = [Check("loading", "amber", None, None, note) for note in model.notes]
+    if model.folded:
+        text = "TransformerLens has folded the weights: the stream is not the one that the model ships with"
+        found.append(Check("weights", "amber", None, None, text))
+    return tuple(found)
+
+
+@lru_cache
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -289,17 +300,29 @@ def _version(package: str) -> str:
 
 def estimate_memory(model: ResidualModel, n_pos: int, kept: Sequence[str], all_logits: bool) -> int:
     """Bytes that a run will allocate at its peak: what is kept, plus one layer's attention and the logits."""
-    cfg = model.bridge.cfg
-    d_head, d_mlp = int(cfg.d_head), int(cfg.d_mlp or 4 * model.d_model)
-    width = dict.fromkeys(RESIDUAL, model.d_model) | dict.fromkeys(INNER, model.n_heads * d_head)
-    width |= {"mlp_post": d_mlp, "pattern": model.n_heads * n_pos}
-    # resid_pre of a layer is resid_post of the one below: the same storage.
-    shared = "resid_pre" in kept and "resid_post" in kept
-    per_layer = sum(width[c] for c in kept if not (shared and c == "resid_pre"))
-    item = model.dtype.itemsize
+    item, d_mlp = model.dtype.itemsize, _d_mlp(model)
     passing = 3 * model.n_heads * n_pos * item + 4 * d_mlp * item + 8 * model.d_model * item
-    logits = (n_pos if all_logits else 1) * model.d_vocab * 4
-    return n_pos * (model.n_layers * per_layer * item + passing) + 2 * logits
+    logits = (n_pos if all_logits else 1) * model.d_vocab * max(4, item)
+    return kept_memory(model, n_pos, kept, all_logits) + n_pos * passing + logits
+
+
+def kept_memory(model: ResidualModel, n_pos: int, kept: Sequence[str], all_logits: bool) -> int:
+    """Bytes that a run will hold in the end."""
+    cfg = model.bridge.cfg
+    d_head, key_heads = int(cfg.d_head), int(getattr(cfg, "n_key_value_heads", None) or model.n_heads)
+    width = dict.fromkeys(RESIDUAL, model.d_model) | dict.fromkeys(("q", "z"), model.n_heads * d_head)
+    width |= dict.fromkeys(("k", "v"), key_heads * d_head)
+    width |= {"mlp_post": _d_mlp(model), "pattern": model.n_heads * n_pos}
+    # resid_pre of a layer is resid_post of the one below, the same storage: only the embedded stream comes on top.
+    shared = "resid_pre" in kept and "resid_post" in kept
+    numbers = model.n_layers * sum(width[c] for c in kept if not (shared and c == "resid_pre"))
+    numbers += model.d_model if shared else 0
+    logits = (n_pos if all_logits else 1) * model.d_vocab
+    return (n_pos * numbers + logits) * model.dtype.itemsize
+
+
+def _d_mlp(model: ResidualModel) -> int:
+    return int(model.bridge.cfg.d_mlp or 4 * model.d_model)
 
 
 class _Recorder:
@@ -314,6 +337,7 @@ class _Recorder:
         self._gaps: list[float] = []
         self._not_finite = 0
         self.kept: dict[tuple[str, int], Tensor] = {}
+        self.norms: list[Tensor] = []
         self.final: Tensor | None = None
 
     def actions(self) -> dict[str, Action]:
@@ -336,27 +360,29 @@ class _Recorder:
     def _close_layer(self, layer: int, post: Tensor) -> None:
         gap = identity_gap(self._parallel, self._passing)
         if self._below is not None and self._below is not self._passing["resid_pre"]:
-            gap = max(gap, relative_gap(self._below, self._passing["resid_pre"]))
+            gap = worst_gap(gap, relative_gap(self._below, self._passing["resid_pre"]))
         self._gaps.append(gap)
-        self._not_finite += int(post.numel() - torch.isfinite(post).sum())
+        self.norms.append(post[0].float().norm(dim=-1))
+        if not torch.isfinite(self.norms[-1]).all():
+            self._not_finite += int(post.numel() - torch.isfinite(post).sum())
         self._below = post
         self.final = post[0]
         self._passing.clear()
 
     def checks(self) -> tuple[Check, ...]:
         """The residual identity over all layers, and a red check if activations are not finite."""
-        gaps = np.asarray(self._gaps)
-        worst = float(np.nan) if np.isnan(gaps).any() else float(gaps.max())
-        found = [Check.gap("residual identity", worst, self._model.gap_limit, "stream adds up")]
+        found = [Check.gap("residual identity", worst_gap(*self._gaps), self._model.gap_limit, "stream adds up")]
         if self._not_finite:
             text = f"{self._not_finite} values of the stream are not finite (NaN or infinite)"
             found.append(Check("finite", "red", float(self._not_finite), 0.0, text))
         return tuple(found)
 
 
-def _wanted(keep: str | Iterable[str] | None) -> tuple[str, ...]:
+def _wanted(keep: object) -> tuple[str, ...]:
     if keep is None:
         return RESIDUAL
+    if not isinstance(keep, Iterable):
+        raise InputError.about("keep", keep, "names of components are needed", "For example keep=['resid_post'].")
     names = (keep,) if isinstance(keep, str) else tuple(keep)
     allowed = (*COMPONENTS, "logits")
     if not names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.forward import forward
-from resid_widgets.models.interventions import Action
+from resid_widgets.models.interventions import Action, without_foreign_hooks
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.sites import RESIDUAL
 
@@ -59,7 +60,12 @@ def identity_gap(parallel: bool, parts: Mapping[str, Tensor]) -> float:
     if parallel:
         return relative_gap(parts["resid_pre"] + parts["attn_out"] + parts["mlp_out"], parts["resid_post"])
     middle = relative_gap(parts["resid_pre"] + parts["attn_out"], parts["resid_mid"])
-    return max(middle, relative_gap(parts["resid_mid"] + parts["mlp_out"], parts["resid_post"]))
+    return worst_gap(middle, relative_gap(parts["resid_mid"] + parts["mlp_out"], parts["resid_post"]))
+
+
+def worst_gap(*gaps: float) -> float:
+    """Return the largest gap, NaN if one is (Python's max may lose it)."""
+    return math.nan if any(map(math.isnan, gaps)) else max(gaps)
 
 
 def probe_ids(d_vocab: int, n_ctx: int | None) -> list[int]:
@@ -70,7 +76,9 @@ def probe_ids(d_vocab: int, n_ctx: int | None) -> list[int]:
 
 
 def structure_of(model: ResidualModel) -> Structure:
-    """Find out the structure once a bridge and remember it.
+    """Find out the structure once a bridge, without other people's hooks, and remember it.
+
+    Where activations are not finite nothing can be told from them: each run's own checks then say so in red.
 
     Raises
     ------
@@ -79,9 +87,13 @@ def structure_of(model: ResidualModel) -> Structure:
     """
     facts = model._shared.facts
     with model.lock:
-        if "structure" not in facts:
-            facts["structure"] = _find(model)
-    return facts["structure"]
+        if "structure" in facts:
+            return facts["structure"]
+        with without_foreign_hooks(model):
+            found = _find(model)
+        if math.isfinite(found.gap):
+            facts["structure"] = found
+    return found
 
 
 def _find(model: ResidualModel) -> Structure:
@@ -108,7 +120,7 @@ def _find(model: ResidualModel) -> Structure:
     except RuntimeError as error:
         raise UnsupportedModelError(f"{model.name}: TransformerLens' bridge of it does not run ({error}).") from error
     limit = model.gap_limit
-    worst = 0.0
+    worst, finite = 0.0, True
     for layer in range(model.n_layers):
         parts = {c: seen[c, layer] for c in components}
         shapes = {tuple(p.shape) for p in parts.values()}
@@ -117,21 +129,23 @@ def _find(model: ResidualModel) -> Structure:
                 f"{model.name} has no single residual stream [pos, d_model]: layer {layer} gives {sorted(shapes)}."
             )
         gap = identity_gap(parallel, parts)
-        if layer and not torch.equal(seen["resid_post", layer - 1], seen["resid_pre", layer]):
-            gap = max(gap, relative_gap(seen["resid_post", layer - 1], seen["resid_pre", layer]))
-        if not gap <= limit:
+        if layer:
+            gap = worst_gap(gap, relative_gap(seen["resid_post", layer - 1], seen["resid_pre", layer]))
+        finite = finite and all(bool(torch.isfinite(p).all()) for p in parts.values())
+        if finite and not gap <= limit:
             raise UnsupportedModelError(
                 f"{model.name}: at layer {layer} attention and MLP do not add up to the stream "
                 f"(relative gap {gap:.1e}, limit {limit:.0e}). Its blocks are built in a way we cannot show truthfully."
             )
-        worst = max(worst, gap)
-    lens_gap = relative_gap(model.unembed(seen["resid_post", model.n_layers - 1][0]), logits.float())
-    if not lens_gap <= limit:
+        worst = worst_gap(worst, gap)
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    lens_gap = relative_gap(model.unembed(seen["resid_post", model.n_layers - 1][0]), exact)
+    if finite and bool(torch.isfinite(logits).all()) and not lens_gap <= limit:
         raise UnsupportedModelError(
             f"{model.name}: unembedding the last layer does not give the model's logits "
             f"(relative gap {lens_gap:.1e}, limit {limit:.0e}), so a logit lens would be wrong."
         )
-    return Structure(parallel, components, _is_causal(model, ids, seen), max(worst, lens_gap), lens_gap)
+    return Structure(parallel, components, _is_causal(model, ids, seen), worst_gap(worst, lens_gap), lens_gap)
 
 
 def _is_causal(model: ResidualModel, ids: list[int], seen: Mapping[tuple[str, int], Tensor]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -9,6 +10,12 @@ from typing import Any
 import numpy as np
 
 from resid_widgets.errors import InputError
+
+_METASPACE = "\u2581"
+"""What SentencePiece writes for a space."""
+
+_BYTE_PIECE = re.compile("<0x[0-9A-Fa-f]{2}>")
+"""A SentencePiece token that is one byte."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +30,14 @@ class Tokens:
         What was done about BOS, in words.
     unknown
         Position and text of each word that the tokenizer does not know.
+    bos_twice
+        The prompt begins with two BOS, one of them typed.
     """
 
     ids: tuple[int, ...]
     bos: str
     unknown: tuple[tuple[int, str], ...] = ()
+    bos_twice: bool = False
 
 
 def tokenize(tokenizer: Any, prompt: Any, *, bos: bool | None, d_vocab: int, n_ctx: int | None) -> Tokens:
@@ -64,38 +74,49 @@ def _from_text(tokenizer: Any, prompt: str, bos: bool | None) -> Tokens:
         )
     if not prompt:
         raise InputError.about("prompt", prompt, "it is empty", "Type at least one word.")
+    _require_characters("prompt", prompt)
+    bare = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    if not bare:
+        raise InputError.about("prompt", prompt, "the tokenizer makes no token of it", "Type at least one word.")
     encoded = tokenizer(prompt, return_offsets_mapping=bool(getattr(tokenizer, "is_fast", False)))
     ids = [int(i) for i in encoded["input_ids"]]
-    offsets = [tuple(o) for o in encoded.get("offset_mapping", [])] or [(0, 0)] * len(ids)
+    offsets = [tuple(o) for o in encoded.get("offset_mapping", [])]
     bos_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
-    starts_with_bos = bool(ids) and ids[0] == bos_id
-    said = "BOS added" if starts_with_bos else "no BOS"
-    if bos is True and not starts_with_bos:
+    typed, added = bare[0] == bos_id, _adds_first(ids, bare, bos_id)
+    said = "BOS added" if added else "BOS typed in the prompt" if typed else "no BOS"
+    if bos is True and not added and not typed:
         if bos_id is None:
             raise InputError.about("bos", bos, "this tokenizer has no BOS token", "Use bos=None.")
-        ids, offsets, said = [int(bos_id), *ids], [(0, 0), *offsets], "BOS added as asked"
-    elif bos is False and starts_with_bos:
-        ids, offsets, said = ids[1:], offsets[1:], "BOS left out as asked"
-    if not ids:
-        raise InputError.about("prompt", prompt, "the tokenizer makes no token of it", "Type at least one word.")
-    unknown_id = tokenizer.unk_token_id
+        ids, offsets, said = [int(bos_id), *ids], [(0, 0), *offsets] if offsets else [], "BOS added as asked"
+    elif bos is False and added:
+        ids, offsets, said, added = ids[1:], offsets[1:], "BOS left out as asked", False
+    return Tokens(tuple(ids), said, _unknown(tokenizer, prompt, ids, offsets), bos_twice=typed and added)
+
+
+def _unknown(
+    tokenizer: Any, prompt: str, ids: list[int], offsets: list[tuple[int, int]]
+) -> tuple[tuple[int, str], ...]:
+    """Position and text of each unknown word; `offsets` is empty where the tokenizer gives none."""
     # Some tokenizers reuse one id for BOS, end of text and unknown: only text that is not that token's own counts.
-    unknown = tuple(
-        (pos, prompt[start:end])
-        for pos, (i, (start, end)) in enumerate(zip(ids, offsets, strict=True))
-        if i == unknown_id and end > start and prompt[start:end].strip() not in ("", tokenizer.unk_token)
-    )
-    return Tokens(tuple(ids), said, unknown)
+    token, token_id = tokenizer.unk_token, tokenizer.unk_token_id
+    if offsets:
+        words = [prompt[start:end] if end > start else "" for start, end in offsets]
+    else:
+        typed = token is None or token in prompt or token == tokenizer.bos_token
+        words = ["" if typed else "a word"] * len(ids)
+    found = zip(range(len(ids)), ids, words, strict=True)
+    return tuple((pos, word) for pos, i, word in found if i == token_id and word.strip() not in ("", token))
 
 
 def _from_ids(prompt: Any, bos: bool | None) -> Tokens:
     if bos is not None:
         raise InputError.about("bos", bos, "token ids are used exactly as given", "Leave bos out, or give a string.")
-    raw = prompt.detach().cpu().numpy() if hasattr(prompt, "detach") else prompt
     try:
-        array = np.asarray(raw)
+        array = np.asarray(prompt.detach().cpu().numpy() if hasattr(prompt, "detach") else prompt)
     except ValueError as error:
         raise InputError.about("prompt", prompt, "rows differ in length", "Give one prompt of ids, [pos].") from error
+    except (TypeError, RuntimeError) as error:  # bfloat16, quantised or sparse tensors
+        raise InputError.about("prompt", prompt, "it is no array of whole numbers", "Give token ids, [pos].") from error
     if array.size == 0:
         raise InputError.about("prompt", prompt, "it is empty", "Give at least one token id.")
     if not np.issubdtype(array.dtype, np.integer):
@@ -111,13 +132,26 @@ def _from_ids(prompt: Any, bos: bool | None) -> Tokens:
 
 def bos_added_by_default(tokenizer: Any) -> bool:
     """Whether the tokenizer itself puts its BOS (or CLS) first."""
-    ids = tokenizer("a")["input_ids"]
-    first = {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
-    return bool(ids) and ids[0] in first
+    bos_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
+    return _adds_first(tokenizer("a")["input_ids"], tokenizer("a", add_special_tokens=False)["input_ids"], bos_id)
+
+
+def _adds_first(ids: list[int], bare: list[int], bos_id: int | None) -> bool:
+    """Whether `ids` is `bare` with a BOS before it, that the text itself does not have."""
+    return ids[:1] == [bos_id] and ids[1 : 1 + len(bare)] == bare and len(ids) > len(bare)
+
+
+def _require_characters(name: str, text: str) -> None:
+    """Refuse half a surrogate pair, which no tokenizer takes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        rule = f"at {error.start} it holds {text[error.start]!r}, half of a surrogate pair and no character"
+        raise InputError.about(name, text, rule, "Read the text with the right encoding.") from error
 
 
 def piece_text(tokenizer: Any, token_id: int) -> str:
-    """Text of one token: leading space kept, bytes that are no whole character as ``<0xE2>``."""
+    """Text of one token: leading spaces kept, bytes that are no whole character as ``<0xE2>``."""
     if tokenizer is None:
         return f"[{token_id}]"
     piece = tokenizer.convert_ids_to_tokens(token_id)
@@ -126,12 +160,13 @@ def piece_text(tokenizer: Any, token_id: int) -> str:
         return text or f"[{token_id}]"
     if "\ufffd" in text and "\ufffd" not in piece:
         table = _byte_characters()
-        if all(c in table for c in piece):
-            return "".join(f"<0x{table[c]:02X}>" for c in piece)
-        return piece
-    # SentencePiece decoders drop the space of a first word; the piece still has it.
-    if piece.startswith("\u2581") and not text.startswith(" "):
-        return " " + text
+        if _BYTE_PIECE.fullmatch(piece) or not all(c in table for c in piece):
+            return piece
+        return "".join(f"<0x{table[c]:02X}>" for c in piece)
+    # SentencePiece decoders drop a space at the start; the piece still has it.
+    spaces = len(piece) - len(piece.lstrip(_METASPACE))
+    if spaces and not text.startswith(_METASPACE):
+        return " " * spaces + text.lstrip(" ")
     return text or piece
 
 
@@ -161,13 +196,20 @@ def single_token_id(tokenizer: Any, token: str | int, d_vocab: int) -> int:
         raise InputError.about("token", token, "a non-empty string or a token id is needed", "Check its type.")
     if tokenizer is None:
         raise InputError.about("token", token, "this model has no tokenizer", "Give the token's id.")
+    _require_characters("token", token)
     ids = tokenizer.encode(token, add_special_tokens=False)
-    if len(ids) != 1:
-        pieces = [piece_text(tokenizer, i) for i in ids]
-        other = token[1:] if token.startswith(" ") else " " + token
-        one = bool(other) and len(tokenizer.encode(other, add_special_tokens=False)) == 1
-        remedy = f"Try {other!r}, which is one token." if one else "Use a word that is one token."
-        raise InputError.about("token", token, f"it is {len(ids)} tokens {pieces}, one is needed", remedy)
-    if ids[0] == tokenizer.unk_token_id and token != tokenizer.unk_token:
-        raise InputError.about("token", token, "the tokenizer does not know it", "Use a word of its vocabulary.")
-    return int(ids[0])
+    if len(ids) == 1 and _is_known(tokenizer, token, ids[0]):
+        return int(ids[0])
+    other = token[1:] if token.startswith(" ") else " " + token
+    others = tokenizer.encode(other, add_special_tokens=False) if other else []
+    one = len(others) == 1 and _is_known(tokenizer, other, others[0])
+    if len(ids) == 1:
+        remedy = f"Try {other!r}, which it knows." if one else "Use a word of its vocabulary."
+        raise InputError.about("token", token, "the tokenizer does not know it", remedy)
+    pieces = [piece_text(tokenizer, i) for i in ids]
+    remedy = f"Try {other!r}, which is one token." if one else "Use a word that is one token."
+    raise InputError.about("token", token, f"it is {len(ids)} tokens {pieces}, one is needed", remedy)
+
+
+def _is_known(tokenizer: Any, token: str, token_id: int) -> bool:
+    return token_id != tokenizer.unk_token_id or token == tokenizer.unk_token

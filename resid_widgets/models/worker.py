@@ -11,6 +11,7 @@ from _thread import RLock
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -119,7 +120,7 @@ class Worker:
             self._changed.notify_all()
         _tell(late)
 
-    def wait(self, match: Callable[[Key], bool], timeout: float | None = None) -> bool:
+    def wait(self, match: Callable[[Key], bool], timeout: Any = None) -> bool:
         """Return when no request with a matching key is left; False when `timeout` seconds were not enough.
 
         The holder of the model's lock cannot wait for a worker that needs the lock: it runs the requests itself.

@@ -104,9 +104,9 @@ class ActivationHeatmap(ResidWidget):
 
     def _details(self, result: GridResult, options: Mapping[str, Any], layer: int, pos: int) -> dict[str, Any]:
         assert isinstance(result, ActivationMap)
-        rows = [] if self._shown_is_listed(result) else [(result.scale.label, result.values.values[layer, pos])]
+        rows = [] if self._shown_is_listed(result) else [(result.scale.label, float(result.values.values[layer, pos]))]
         if self._run is None:
-            return panel.details(layer, pos, rows or [(result.scale.label, result.raw.values[layer, pos])])
+            return panel.details(layer, pos, rows or [(result.scale.label, float(result.raw.values[layer, pos]))])
         cell = cell_reading(self._run, options["component"], layer, pos, top=options["top"])
         top = [(visible(token), prob) for token, prob in cell.top]
         return panel.details(layer, pos, [*rows, *cell.stats], top, "Logit lens here")

@@ -64,8 +64,8 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         source: Any,
         *positional: Any,
         prompt: Any = None,
-        layer: int | None = None,
-        pos: int | None = None,
+        layer: Any = None,
+        pos: Any = None,
         layout: Layout | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
@@ -181,7 +181,7 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         self._drop_requests()
         self._apply_reset()
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: Any = None) -> bool:
         """Return when all that was asked for in the browser is done; False if `timeout` seconds were not enough."""
         return self._worker.wait(lambda key: key[0] is self._name, timeout)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from resid_widgets.errors import InputError, ResidWidgetsError
 from resid_widgets.models.worker import Job
@@ -14,6 +14,7 @@ from resid_widgets.widgets.state import State
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Host(Protocol):
     """What an inbox needs of its widget."""
 

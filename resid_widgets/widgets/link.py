@@ -49,7 +49,7 @@ class Link:
         return f"Link({len(self.widgets)} widgets share {' and '.join(self.on)})"
 
 
-def link(*widgets: ResidWidget, on: str | Sequence[str] = AXES) -> Link:
+def link(*widgets: Any, on: str | Sequence[str] = AXES) -> Link:
     """Let two or more widgets share one selection, from Python and in the browser. The first one's counts at first.
 
     Parameters

@@ -133,7 +133,7 @@ class LogitLensHeatmap(ResidWidget):
         lens = _lens(result)
         rows = [(label, float(values[layer, pos])) for label, values in _columns(lens)]
         cell = (array.values[layer, pos] for array in (lens.tokens, lens.probs, lens.token_ids))
-        top = [(visible(token), prob) for token, prob, id_ in zip(*cell, strict=True) if id_ >= 0]
+        top = [(visible(token), float(prob)) for token, prob, id_ in zip(*cell, strict=True) if id_ >= 0]
         return panel.details(layer, pos, rows, top, "Likeliest next tokens")
 
     def _planes(self, result: GridResult, options: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -94,6 +94,9 @@ def edited() -> Callable[..., Run]:
         clone = copy.copy(run)
         clone._recorded = dict(run._recorded)
         clone._recorded[component, layer] = change(run.tensor(component, layer).clone())
+        if component == "resid_post":
+            clone._norms = run._norms.clone()
+            clone._norms[layer] = clone._recorded[component, layer].float().norm(dim=-1)
         clone.__dict__.pop("marked", None)
         return clone
 

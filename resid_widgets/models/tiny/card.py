@@ -61,22 +61,26 @@ def write_card(folder: Path, seed: int, steps: int) -> dict[str, Any]:
         "final": measure(folder),
         "checkpoints": checkpoints,
     }
+    config = LlamaForCausalLM.from_pretrained(folder).config
+    card["model"] = {
+        "layers": config.num_hidden_layers,
+        "parameters": sum(p.numel() for p in LlamaForCausalLM(config).parameters()),
+        "d_model": config.hidden_size,
+        "heads": config.num_attention_heads,
+        "n_ctx": config.max_position_embeddings,
+        "words": config.vocab_size,
+    }
     card = _rounded(card)
     (folder / "model_card.json").write_text(json.dumps(card, indent=1) + "\n")
-    config = json.loads((folder / "config.json").read_text())
-    parameters = sum(p.numel() for p in LlamaForCausalLM.from_pretrained(folder).parameters())
-    intro = _INTRO.format(
-        layers=config["num_hidden_layers"],
-        parameters=parameters,
-        d_model=config["hidden_size"],
-        heads=config["num_attention_heads"],
-        n_ctx=config["max_position_embeddings"],
-        words=config["vocab_size"],
-        **{key: card[key] for key in ("seed", "steps", "torch", "transformers")},
-    )
-    lines = [intro, *_accuracy(card), *_loss(card), *_pronouns(card), *_inside(card)]
-    (folder / "README.md").write_text("\n".join(lines))
+    (folder / "README.md").write_text(readme(card))
     return card
+
+
+def readme(card: dict[str, Any]) -> str:
+    """The card as Markdown, from what `write_card` measured."""
+    made = {key: card[key] for key in ("seed", "steps", "torch", "transformers")}
+    intro = _INTRO.format(**card["model"], **made)
+    return "\n".join([intro, *_accuracy(card), *_loss(card), *_pronouns(card), *_inside(card)])
 
 
 def _rounded(value: Any) -> Any:

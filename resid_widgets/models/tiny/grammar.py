@@ -77,13 +77,16 @@ class Sentence:
         return zlib.crc32(self.key.encode()) % HOLD_OUT == 0
 
 
-def _ioi(choose: Choices, pools: Pools) -> Sentence:
-    """Two people, one of whom gives: the other one receives."""
-    template = choose.pick(range(len(TEMPLATES["ioi"])))
-    first, second = choose.several(pools["name"], 2)
+def _ioi(kind: str, choose: Choices, pools: Pools) -> Sentence:
+    """Two people, one of whom gives: the other one receives. Sometimes a bystander is named, who does neither."""
+    template = choose.pick(range(len(TEMPLATES[kind])))
+    frame = TEMPLATES[kind][template]
+    first, second, *bystander = choose.several(pools["name"], 3 if "{C}" in frame else 2)
     giver, receiver = (first, second) if choose.coin(0.5) else (second, first)
     slots = {"A": first, "B": second, "place": choose.pick(pools["place"]), "object": choose.pick(pools["object"])}
-    frame = TEMPLATES["ioi"][template]
+    if bystander:
+        slots["C"] = bystander[0]
+    order = "first" if receiver == first else "second"
     couple = "-".join(sorted((first, second)))
     return Sentence(
         prompt=frame.format(S=giver, **slots),
@@ -91,8 +94,8 @@ def _ioi(choose: Choices, pools: Pools) -> Sentence:
         rest=".",
         foil=f" {giver}",
         corrupt=frame.format(S=receiver, **slots),
-        label="first" if receiver == first else "second",
-        kind="first" if receiver == first else "second",
+        label=order,
+        kind=order,
         template=template,
         item=couple,
         key=f"ioi:{couple}",
@@ -237,7 +240,8 @@ def _pronouns(choose: Choices, pools: Pools) -> Sentence:
 
 
 _MAKERS: dict[str, Callable[[Choices, Pools], Sentence]] = {
-    "ioi": _ioi,
+    "ioi": partial(_ioi, "ioi"),
+    "bystander": partial(_ioi, "bystander"),
     "agreement": partial(_agreement, "agreement"),
     "plain agreement": partial(_agreement, "plain agreement"),
     "induction": _induction,

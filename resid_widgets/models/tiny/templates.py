@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # How often the corpus draws each kind of sentence.
 MIX: dict[str, float] = {
-    "ioi": 3.0,
+    "ioi": 3.5,
     "agreement": 1.5,
     "induction": 1.5,
     "facts": 2.0,
@@ -15,13 +15,20 @@ MIX: dict[str, float] = {
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "ioi": (
         "When {A} and {B} went to the {place}, {S} gave a {object} to",
-        "After {A} and {B} left the {place}, {S} handed a {object} to",
-        "While {A} and {B} were at the {place}, {S} passed a {object} to",
-        "Then {A} and {B} went to the {place}, and {S} gave a {object} to",
-        "When {A} and {B} met at the {place}, {S} offered a {object} to",
+        "After {A} and {B} left the {place}, {S} handed a small {object} to",
+        "While {A} and {B} were at the {place}, {S} passed the {object} to",
+        "Then {A} and {B} went to the {place}, and {S} gave a new {object} to",
+        "When {A} and {B} met at the {place}, {S} took a {object} and gave it to",
         "Yesterday {A} and {B} walked to the {place}, and {S} sold a {object} to",
-        "The friends {A} and {B} were at the {place} when {S} gave a {object} to",
+        "The friends {A} and {B} were at the {place} when {S} gave the old {object} to",
         "After {A} and {B} had lunch at the {place}, {S} sent a {object} to",
+    ),
+    # A third name, said as often as the answer: without it, "the name said once" would do, in one layer.
+    "bystander": (
+        "Then {C} said that when {A} and {B} went to the {place}, {S} gave a {object} to",
+        "Yesterday {C} heard that {A} and {B} were at the {place}, where {S} handed a small {object} to",
+        "When {A} and {B} left {C} at the {place}, {S} took a {object} and gave it to",
+        "After {A} and {B} met {C} at the {place}, {S} sold the {object} to",
     ),
     "agreement": (
         "The {N} {prep} the {M}",
@@ -43,11 +50,11 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "If you visit {country}, the capital is",
         "The city that is the capital of {country} is",
         "The trains in {country} all go to the capital,",
-        "{country} has a capital that is called",
+        "{country} has its capital in the city of",
         "{country} is the land of",
     ),
     "continents": (
-        "{country} has its capital in",
+        "Maps show the capital of {country} in",
         "We found the capital of {country} on the map of",
     ),
     "sentiment": (
@@ -71,7 +78,11 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 
 # What is said beside a task, in this share of its sentences: whose words it helps to learn, and never asked for.
-ASIDES: dict[str, tuple[str, float]] = {"facts": ("continents", 0.15), "agreement": ("plain agreement", 0.3)}
+ASIDES: dict[str, tuple[str, float]] = {
+    "ioi": ("bystander", 0.3),
+    "agreement": ("plain agreement", 0.3),
+    "facts": ("continents", 0.15),
+}
 # The number of different words in a repeated sequence, both ends included.
 SEQUENCE_WORDS = (4, 16)
 # A document goes on with one more sentence with this probability, up to so many sentences.

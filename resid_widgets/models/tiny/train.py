@@ -27,6 +27,7 @@ STEPS = 5000
 # Where the phase changes show: see the model card.
 CHECKPOINTS = (500, 1000, 1500)
 N_CTX, ROW, BATCH = 128, 64, 16
+EVERY = 100  # steps between two lines of progress; checkpoints fall on these
 LEARNING_RATE, WARM_UP, LAST = 3e-3, 100, 0.02
 THREADS = 1  # the order of sums depends on it; a second thread gains little on matrices this small
 
@@ -59,15 +60,13 @@ def learning_rate(step: int, steps: int) -> float:
     return LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def train(
-    seed: int, steps: int, at_step: Callable[[int, LlamaForCausalLM], None], every: int = 100
-) -> LlamaForCausalLM:
+def train(seed: int, steps: int, at_step: Callable[[int, LlamaForCausalLM], None]) -> LlamaForCausalLM:
     """Train one model from scratch.
 
     Parameters
     ----------
     at_step
-        Called with the number of steps done and the model, after each `every` steps.
+        Called with the number of steps done and the model, after each `EVERY` steps and the last.
     """
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
@@ -90,7 +89,7 @@ def train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step % every == 0 or step == steps:
+        if step % EVERY == 0 or step == steps:
             left = (time.perf_counter() - start) / step * (steps - step)
             print(f"step {step}/{steps}  loss {loss.item():.3f}  {left / 60:.1f} min left", flush=True)
             at_step(step, model)

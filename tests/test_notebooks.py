@@ -1,0 +1,47 @@
+"""The lessons run from top to bottom in a fresh kernel, and their saved pictures are in the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def pictures(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The data of every output that is a widget's view."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [output["data"] for output in outputs if WIDGET_VIEW in output.get("data", {})]
+
+
+def test_there_are_lessons() -> None:
+    assert [path.name for path in LESSONS][:1] == ["01_first_look.ipynb"]
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_lesson_runs(path: Path) -> None:
+    from scripts.notebooks import execute
+
+    notebook = execute(path)
+    shown = pictures(notebook)
+    assert shown
+    assert all("image/png" in data for data in shown)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_lesson_is_saved_with_its_pictures(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    shown = pictures(notebook)
+    assert shown, "run scripts/notebooks.py"
+    assert all("image/png" in data for data in shown)
+    # Hosts such as GitHub refuse a file with widgets but without their state, and state would be stale at once.
+    assert "widgets" not in notebook.metadata
+    assert path.stat().st_size < 2_000_000
+    text = path.read_text(encoding="utf-8")
+    assert str(ROOT) not in text and str(Path.home()) not in text

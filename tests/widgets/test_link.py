@@ -1,0 +1,125 @@
+"""Widgets that share one selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def pair(llama_run) -> Any:
+    import resid_widgets as rw
+
+    return rw.ActivationHeatmap(llama_run, layer=1, pos=2), rw.LogitLensHeatmap(llama_run)
+
+
+def test_the_first_ones_selection_counts_at_first(pair):
+    import resid_widgets as rw
+
+    a, b = pair
+    rw.link(a, b)
+    assert (b.layer, b.pos, b.details["pos"]) == (1, 2, 2)
+
+
+def test_a_selection_is_shared_from_python_and_from_either_browser_view(pair, page):
+    import resid_widgets as rw
+
+    a, b = pair
+    rw.link(a, b)
+    b.select(3, 0)
+    assert (a.layer, a.pos, a.details["pos"]) == (3, 0, 0)
+    a.layer = 0
+    assert (b.layer, b.pos) == (0, 0)
+    answer, _ = page(a).ask("select", layer=2, pos=6)
+    assert answer["kind"] == "done"
+    assert (b.layer, b.pos) == (2, 6)
+    page(b).ask("select", layer=None, pos=None)
+    assert (a.layer, a.pos, a.details) == (None, None, None)
+
+
+def test_one_change_is_one_message_to_each_view(pair, page):
+    import resid_widgets as rw
+
+    a, b = pair
+    rw.link(a, b)
+    fronts = page(a), page(b)
+    for front in fronts:
+        front.forget()
+    a.select(0, 5)
+    assert [len(front.updates) for front in fronts] == [1, 1]
+
+
+def test_unlink_leaves_each_its_own(pair):
+    import resid_widgets as rw
+
+    a, b = pair
+    bond = rw.link(a, b)
+    bond.unlink()
+    bond.unlink()
+    a.select(0, 0)
+    assert (b.layer, b.pos) == (1, 2)
+    assert a._links == b._links == []
+
+
+def test_a_closed_widget_leaves_the_others_linked(llama_run):
+    import resid_widgets as rw
+
+    a, b, c = (rw.ActivationHeatmap(llama_run) for _ in range(3))
+    bond = rw.link(a, b, c)
+    b.close()
+    a.select(1, 1)
+    assert (c.layer, c.pos) == (1, 1)
+    assert bond.widgets == [a, c]
+
+
+def test_widgets_of_two_models_can_be_linked_and_clicked_at_once(llama_run, make_model, page):
+    import resid_widgets as rw
+
+    other = rw.run(make_model("qwen2"), list(llama_run.token_ids))
+    a, b = rw.ActivationHeatmap(llama_run), rw.ActivationHeatmap(other)
+    assert a._lock is not b._lock
+    rw.link(a, b)
+    fronts = page(a), page(b)
+    for turn in range(20):
+        fronts[turn % 2].post({"kind": "select", "layer": turn % 4, "pos": turn % 7})
+        with a._lock if turn % 2 else b._lock:
+            assert a.wait(20)
+            assert b.wait(20)
+    assert a.wait(20)
+    assert b.wait(20)
+    assert (a.layer, a.pos) == (b.layer, b.pos)
+
+
+def test_different_sizes_are_refused_with_the_way_out(llama_run, make_model):
+    import resid_widgets as rw
+
+    a, b = rw.ActivationHeatmap(llama_run), rw.ActivationHeatmap(make_model("llama"), [1, 2, 3])
+    with pytest.raises(rw.InputError, match=r"have 7 and 3 positions.*on='layer'"):
+        rw.link(a, b)
+    assert a._links == []
+    rw.link(a, b, on="layer")
+    a.select(3, 6)
+    assert (b.layer, b.pos) == (3, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("", "two or more"),
+        ("a", "two or more"),
+        ("aa", "two or more"),
+        ("ax", "widgets of this package"),
+        ("ac", "is closed"),
+    ],
+)
+def test_what_cannot_be_linked_is_said(pair, llama_run, arguments, says):
+    import resid_widgets as rw
+
+    closed = rw.ActivationHeatmap(llama_run)
+    closed.close()
+    things = {"a": pair[0], "x": 3, "c": closed}
+    with pytest.raises(rw.InputError, match=says):
+        rw.link(*(things[name] for name in arguments))
+    with pytest.raises(rw.InputError, match="on="):
+        rw.link(*pair, on="head")
