@@ -28,7 +28,7 @@ SMOLLM2_MADE := $(MADE)/smollm2
 NPM_MADE := js/node_modules/.made-$(call hash,js/package-lock.json)
 
 WIDGETS := $(patsubst js/widgets/%.ts,resid_widgets/static/%,$(wildcard js/widgets/*.ts))
-STATIC := $(WIDGETS:=.js) $(WIDGETS:=.css) resid_widgets/static/host.js
+STATIC := $(WIDGETS:=.js) $(WIDGETS:=.css) $(addprefix resid_widgets/static/,host.js THIRD_PARTY_LICENSES.txt)
 JS_SOURCES := $(wildcard js/*.*) $(shell find js/lib js/widgets -type f)
 
 .PHONY: help
@@ -72,7 +72,7 @@ bench: setup-test ## the benchmarks, one after the other; each prints ratios
 	for file in benchmarks/[!_]*.py; do echo "== $$file"; $(PY) "$$file"; done
 
 .PHONY: docs
-docs: $(TEST_MADE) $(STATIC) ## write the table of supported architectures and the outputs of the lessons
+docs: $(TEST_MADE) $(SMOLLM2_MADE) $(STATIC) ## write the table of supported architectures and the outputs of the lessons
 	$(PY) scripts/architectures.py
 	$(PY) scripts/notebooks.py
 

@@ -32,7 +32,7 @@ def sources(root: Path) -> list[Path]:
     """Return what the built files are made from."""
     js = root / "js"
     folders = [p for name in ("lib", "widgets") for p in (js / name).rglob("*")]
-    return [p for p in [*folders, *js.glob("*")] if p.is_file()]
+    return [p for p in [*folders, *js.glob("*.*")] if p.is_file() and not p.name.startswith(".")]
 
 
 def is_fresh(root: Path) -> bool:

@@ -5,6 +5,7 @@ from .analysis.logit_lens import LogitLens as LogitLens
 from .analysis.logit_lens import logit_lens as logit_lens
 from .errors import InputError as InputError
 from .errors import UnsupportedModelError as UnsupportedModelError
+from .models.capabilities import capabilities as capabilities
 from .models.loading import load_model as load_model
 from .models.model import ResidualModel as ResidualModel
 from .models.run import Run as Run

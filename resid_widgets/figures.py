@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from functools import singledispatch
 from math import ceil, cos, radians, sin
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -23,7 +24,8 @@ from resid_widgets.figure_text import columns, drawable, flow, font, shorten, wi
 from resid_widgets.results import Check, Scale
 
 INK, DIM, LINE, EMPTY_CELL = "#1b1f24", "#626b75", "#d9dee4", "#e9ecef"
-LITERAL = {"parse_math": False, "usetex": False}  # a token such as "$x$" is drawn as it is, whatever the user's style
+# A token such as "$x$" is drawn as it is, whatever the user's style.
+LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
 LEVELS = {"green": ("●", "#1a7f37"), "amber": ("▲", "#9a6700"), "red": ("■", "#c4313b")}
 SMALL, BODY, TITLE = 8.25, 9.0, 11.0  # points; the least is 11 px
 MONO_COLUMN = 0.602 * SMALL / 72  # inches a monospaced column takes
@@ -120,7 +122,8 @@ def _draw_grid(result: GridResult) -> Figure:
     above = TOP + TITLE_HEIGHT * len(title) + LINE_HEIGHT * len(says) + 0.12
     below = layout.label_height + 0.14 + LINE_HEIGHT * len(rows) + BOTTOM
     height = above + layout.grid[1] + below
-    figure = Picture(figsize=(layout.total, height), facecolor="white", layout="none")
+    figure = Picture(figsize=(layout.total, height), facecolor="white")
+    figure.set_layout_engine("none")
 
     def place(x: float, y: float, text: str, size: float, colour: str, kind: str = "sans", side: str = "left") -> None:
         figure.text(

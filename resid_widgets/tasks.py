@@ -230,20 +230,24 @@ def _draw(
     choose = Choices.seeded(name, what, seed)
     # There is nothing to patch in a sequence that repeats nothing.
     kinds = [kind for kind in QUESTIONS[name].kinds if what == "prompts" or kind != "fresh"]
-    made: dict[T, None] = {}
+    seen: set[tuple[str, ...]] = set()
+    made: list[T] = []
     missed = 0
     while len(made) < n:
         kind = kinds[len(made) % len(kinds)]
         drawn = grammar.sentence(name, choose, pools)
         if kind == "fresh":
             drawn = grammar.unrepeated(drawn, choose, pools)
-        fits = drawn.kind == kind and (drawn.held_out or not held_out)
-        thing = make(drawn) if fits else None
-        missed = missed + 1 if thing is None or thing in made else 0
+        key = (drawn.prompt,) if what == "prompts" else (drawn.prompt, drawn.corrupt, drawn.answer)
+        missed += 1
+        if drawn.kind == kind and key not in seen and (drawn.held_out or not held_out):
+            seen.add(key)
+            thing = make(drawn)
+            if thing is not None:
+                made.append(thing)
+                missed = 0
         if missed > _PATIENCE:
             rule = f"there are only {len(made)} different {what} of {name!r} here"
             remedy = f"Ask for n={len(made)} or fewer." if made else "Take another task."
             raise InputError.about("n", n, rule, remedy)
-        if thing is not None:
-            made[thing] = None
-    return list(made)
+    return made

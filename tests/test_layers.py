@@ -22,13 +22,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("tasks",),
     ("analysis",),
-    ("figures",),
+    ("figures", "figure_text"),
     ("widgets",),
 )
 # A result finds its drawer and its widget by its type. These are the only reaches upwards, and only inside a function.
 REACHES = {("results", "figures"), ("results", "widgets.show")}
-# Who may use the parts that draw. (Types for annotations are free: they are not imported at run time.)
-ONLY_IN = {"matplotlib": "figures", "anywidget": "widgets", "ipywidgets": "widgets", "IPython": "widgets"}
+# The layers that may use the parts that draw. (Types for annotations are free: they are not imported at run time.)
+DRAWING = {"matplotlib": "figures", "anywidget": "widgets", "ipywidgets": "widgets", "IPython": "widgets"}
 BANNED_MODULES = (
     "pickle",
     "cPickle",
@@ -166,7 +166,7 @@ def outside_their_layer(root: Path) -> list[Import]:
         item
         for module, path in modules(root).items()
         for item in imports(module, path)
-        if not item.for_types and top(module) != ONLY_IN.get(top(item.target), top(module))
+        if not item.for_types and top(item.target) in DRAWING and rank(module) != rank(DRAWING[top(item.target)])
     ]
 
 

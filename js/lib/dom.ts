@@ -3,6 +3,8 @@
 type Child = Node | string | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | null | undefined>;
 
+const FOCUSABLE = new Set(["button", "input", "select", "summary"]);
+
 /** An element with a class, attributes (null and false are left out) and children. */
 export function h<K extends keyof HTMLElementTagNameMap>(
   tag: K,
@@ -15,6 +17,9 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   for (const [name, value] of Object.entries(attributes))
     if (value !== null && value !== undefined && value !== false)
       el.setAttribute(name, value === true ? "" : String(value));
+  // Notebook shortcuts ("D D" deletes a cell) must not fire from here. JupyterLab looks for this on the way up from
+  // the focused element, and finds its own selectors first unless that element itself has it.
+  if (FOCUSABLE.has(tag) || "tabindex" in attributes) el.setAttribute("data-lm-suppress-shortcuts", "true");
   el.append(...children.filter((child): child is Node | string => child !== null && child !== undefined && !!child));
   return el;
 }

@@ -16,7 +16,7 @@ function item(check: Check): HTMLElement {
   const mark = h("span", "rw-dot", { "aria-hidden": "true" });
   // The level in words: seen where it matters, always spoken.
   const word = h("span", check.level === "red" ? "rw-word" : "rw-hidden-text", {}, `${WORDS[check.level]}: `);
-  return h("li", `rw-check rw-${check.level}`, { title: tip(check) }, mark, word, check.text);
+  return h("div", `rw-check rw-${check.level}`, { role: "listitem", title: tip(check) }, mark, word, check.text);
 }
 
 /** The checks as list items; `more` is called by the button that shows the passed ones left out. */
@@ -29,5 +29,8 @@ export function checkItems(checks: readonly Check[], all: boolean, more: () => v
   if (!hidden.length) return items;
   const button = h("button", "rw-link", { type: "button" }, `and ${hidden.length} more that hold`);
   button.addEventListener("click", more);
-  return [...items, h("li", "rw-check rw-green", {}, h("span", "rw-dot", { "aria-hidden": "true" }), button)];
+  return [
+    ...items,
+    h("div", "rw-check rw-green", { role: "listitem" }, h("span", "rw-dot", { "aria-hidden": "true" }), button),
+  ];
 }

@@ -6,9 +6,10 @@ import { Controls } from "./controls";
 import { toggle } from "./dom";
 import { download, localExports, pythonExports } from "./exports";
 import { type Facts, facts } from "./facts";
+import type { Selected } from "./layout";
 import { watchKernel } from "./liveness";
 import { Menu } from "./menu";
-import type { Answer, ControlValue, ExportFormat, Frame, HostModel, Model, RenderContext } from "./model";
+import type { Answer, ControlValue, ExportFormat, Frame, HostModel, Model, RenderContext, Request } from "./model";
 import { Optimistic } from "./optimistic";
 import { Plot } from "./plot";
 import { Shell } from "./shell";
@@ -118,15 +119,13 @@ class HeatmapView {
     const { layer, pos } = this.#shown();
     const selected = { row: this.#rowOf(layer), col: pos };
     const status = this.model.get("status") ?? { state: "ready", text: "" };
-    const offline = this.model.get("offline") ?? false;
-    const cut = offline || this.#gone;
     this.#plot.select(selected);
-    this.#header(cut);
-    this.#side(selected, cut);
+    this.#header();
+    this.#side(selected);
     this.#shell.tell(this.#grid, {
       status,
       busy: this.#channel.busy,
-      offline,
+      offline: this.model.get("offline") ?? false,
       gone: this.#gone,
       // While Python says that it works on something, silence is no sign of anything.
       silent: this.#channel.silent && status.state !== "busy",
@@ -187,16 +186,20 @@ class HeatmapView {
     this.#claimed(`set ${name}`, value, { kind: "set", name, value });
   }
 
+  /** Only Python knows the first state; with no Python, nothing selected is the nearest to it. */
   #reset(): void {
     this.#plot.resetView();
     this.#failure = null;
-    this.#claimed(SELECTION, { layer: null, pos: null }, { kind: "reset" });
+    this.#claims.clear();
+    if (this.#cut) this.#claims.claim(SELECTION, { layer: null, pos: null });
+    else this.#channel.ask({ kind: "reset" }, { failed: (text) => this.#fail(text) });
+    this.#soon();
   }
 
-  #claimed(name: string, value: unknown, request: Parameters<Channel["ask"]>[0]): void {
+  #claimed(name: string, value: unknown, request: Request): void {
     const claim = this.#claims.claim(name, value);
     this.#soon();
-    if (this.model.get("offline") || this.#gone) return;
+    if (this.#cut) return;
     this.#channel.ask(request, {
       done: () => {
         this.#failure = null;
@@ -221,6 +224,11 @@ class HeatmapView {
     this.#soon();
   }
 
+  /** There is no Python to ask. */
+  get #cut(): boolean {
+    return this.#gone || (this.model.get("offline") ?? false);
+  }
+
   #pythons(): Selection {
     return { layer: this.model.get("layer") ?? null, pos: this.model.get("pos") ?? null };
   }
@@ -237,19 +245,19 @@ class HeatmapView {
 
   // What is shown around the picture.
 
-  #header(cut: boolean): void {
+  #header(): void {
     const controls = (this.model.get("controls") ?? []).map((control) => ({
       ...control,
       value: this.#claims.value(`set ${control.name}`, control.value),
     }));
-    this.#controls.update(controls, cut);
+    this.#controls.update(controls, this.#cut);
     const ask = (format: ExportFormat) =>
       void this.#channel.ask({ kind: "export", format }, { failed: (text) => this.#fail(text) });
-    this.#menu.set(cut ? localExports(this.#grid, () => this.#plot.image()) : pythonExports(ask));
+    this.#menu.set(this.#cut ? localExports(this.#grid, () => this.#plot.image()) : pythonExports(ask));
     this.#shell.reset.disabled = this.#menu.button.disabled = !this.#grid;
   }
 
-  #side({ row, col }: { row: number | null; col: number | null }, cut: boolean): void {
+  #side({ row, col }: Selected): void {
     const grid = this.#grid;
     const known: Facts | null =
       grid && row !== null && col !== null && col < grid.cols ? facts(grid, { row, col }) : null;
@@ -259,7 +267,7 @@ class HeatmapView {
     const details =
       mine ?? (grid && known && row !== null && col !== null ? offlineDetails(planes, grid, row, col) : null);
     this.#shell.side.replaceChildren(
-      ...sideContent({ facts: known, details, waiting: !details && !cut && this.#channel.busy }),
+      ...sideContent({ facts: known, details, waiting: !details && !this.#cut && this.#channel.busy }),
     );
   }
 }

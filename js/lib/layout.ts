@@ -44,7 +44,7 @@ const LINE = 13;
 const TOP = 8;
 const LANE_PAD = 8;
 /** Smaller cells touch: lines between them would be a mesh over the picture. */
-const GAP_FROM = 10;
+const GAP_FROM = 12;
 /** Labels need this much between their baselines to be read. */
 const LABEL_ROOM = 12;
 const radians = (degrees: number): number => (degrees * Math.PI) / 180;
@@ -65,10 +65,10 @@ export function cellWidth(room: number, cols: number, zoom: Zoom, text: boolean,
 
 export function layout(input: LayoutInput): Layout {
   const { width, rows, cols, dpr, text } = input;
-  const left = Math.ceil(input.rowLabelWidth) + 30;
+  const left = snap(Math.ceil(input.rowLabelWidth) + 30, dpr);
   const room = Math.max(40, width - left - input.barWidth);
   const w = cellWidth(room, cols, input.zoom, text, dpr);
-  const h = Math.min(36, Math.max(text ? 18 : 8, Math.round(300 / Math.max(rows, 1))));
+  const h = snap(Math.min(36, Math.max(text ? 18 : 8, Math.round(300 / Math.max(rows, 1)))), dpr);
   const content = w * cols;
   const level = input.labelWidth <= w - 4;
   const angle = level ? 0 : w * Math.sin(radians(35)) >= LABEL_ROOM ? 35 : 60;
@@ -85,7 +85,7 @@ export function layout(input: LayoutInput): Layout {
     content,
     angle,
     lane,
-    gap: w >= GAP_FROM && h >= GAP_FROM ? 1 : 0,
+    gap: w >= GAP_FROM && h >= GAP_FROM ? Math.max(1, Math.floor(dpr)) / dpr : 0,
     colStep: level ? 1 : Math.max(1, Math.ceil(LABEL_ROOM / (w * Math.sin(tilt)))),
     rowStep: step(h),
   };

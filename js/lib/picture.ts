@@ -96,8 +96,8 @@ function resize(canvas: HTMLCanvasElement, width: number, height: number, dpr: n
   const [w, h] = [Math.round(width * dpr), Math.round(height * dpr)];
   if (canvas.width !== w) canvas.width = w;
   if (canvas.height !== h) canvas.height = h;
-  canvas.style.width = `${width}px`;
-  canvas.style.height = `${height}px`;
+  canvas.style.width = `${w / dpr}px`; // exactly its pixels: stretched by a fraction, text blurs
+  canvas.style.height = `${h / dpr}px`;
 }
 
 function fontMeasure(ctx: CanvasRenderingContext2D, mono: string): Measure {

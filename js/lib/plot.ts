@@ -56,7 +56,7 @@ export class Plot {
     const changed = before?.rows !== grid.rows || before.cols !== grid.cols;
     this.#grid = grid;
     this.#selected = selected;
-    this.#arrived ??= arrived;
+    this.#arrived = arrived;
     this.#tip.hide();
     if (changed) {
       this.#cursor = this.#hover = null;
@@ -64,13 +64,16 @@ export class Plot {
       this.#scroller.scrollLeft = 0;
     }
     this.redraw();
+    this.#arrived = null; // what could not be drawn at once is not a slow drawing
     if (changed) this.#reveal(selected.col);
   }
 
   select(selected: Selected): void {
     if (selected.row === this.#selected.row && selected.col === this.#selected.col) return;
     this.#selected = selected;
-    this.#reveal(selected.col);
+    const { row, col } = selected; // from which the next key starts, whoever made it
+    this.#cursor = row === null || col === null ? null : { row, col };
+    this.#reveal(col);
     this.#paint();
   }
 
@@ -114,7 +117,6 @@ export class Plot {
     toggle(this.#zoomBar.el, scrolls || this.#zoom !== "auto" || grid.text !== null);
     this.#paint();
     if (this.#arrived !== null) timing("rw:draw", this.#arrived);
-    this.#arrived = null;
   }
 
   #paint(): void {

@@ -12,10 +12,10 @@ export class Shell {
 
   readonly #title = h("b", "rw-title");
   readonly #notices = h("div", "rw-notices");
-  readonly #sentence = h("p", "rw-sentence");
+  readonly #sentence = h("div", "rw-sentence");
   readonly #doing = h("span", "rw-doing", { "aria-live": "polite" });
   readonly #blank = h("div", "rw-blank", { "aria-live": "polite" });
-  readonly #checks = h("ul", "rw-checks", { "aria-label": "Checks" });
+  readonly #checks = h("div", "rw-checks", { role: "list", "aria-label": "Checks" });
   readonly #provenance = h("span", "rw-provenance");
   #allChecks = false;
   #said = "";
@@ -25,14 +25,13 @@ export class Shell {
     this.root = h(
       "div",
       "rw",
-      // Notebook shortcuts ("D D" deletes a cell) must not fire while the widget has the focus.
-      { role: "group", "data-lm-suppress-shortcuts": "true" },
+      { role: "group" },
       h("div", "rw-head", {}, this.#title, controls, h("div", "rw-actions", {}, this.reset, exporter)),
       h("div", "rw-progress", { role: "progressbar", "aria-label": "Python is computing" }, h("div")),
       this.#notices,
       h("div", "rw-say", {}, this.#sentence, this.#doing),
       h("div", "rw-body", {}, this.main, this.side),
-      h("div", "rw-foot", {}, this.#checks, h("span", "rw-grow"), this.#provenance),
+      h("div", "rw-foot", {}, this.#checks, this.#provenance),
       ...hidden,
     );
   }

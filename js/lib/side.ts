@@ -44,15 +44,15 @@ const heading = (f: Facts, details: Details | null): HTMLElement =>
       );
 
 const row = (label: string, value: string): HTMLElement =>
-  h("div", "rw-row", {}, h("dt", "", {}, label), h("dd", "rw-number", {}, printable(value)));
+  h("div", "rw-row", {}, h("span", "rw-dim", {}, label), h("span", "rw-number", {}, printable(value)));
 
 /** Shown while nothing is selected: what can be done. */
 const empty = (): HTMLElement[] => [
   h("div", "rw-heading", {}, "Nothing selected"),
-  h("p", "rw-dim", {}, "Click a cell for its details."),
+  h("div", "rw-dim rw-line", {}, "Click a cell for its details."),
   h(
-    "p",
-    "rw-dim rw-keys",
+    "div",
+    "rw-dim rw-line rw-keys",
     {},
     h("kbd", "", {}, "arrows"),
     " move, ",
@@ -69,10 +69,10 @@ export function sideContent({ facts, details, waiting }: SideState): HTMLElement
   const top = details?.top.length ? details.top : facts.top;
   const out = [
     heading(facts, details),
-    h("dl", "rw-rows", {}, ...rows.map(({ label, value }) => row(label, value))),
-    ...facts.notes.map((note) => h("p", "rw-note", {}, note)),
+    h("div", "rw-rows", {}, ...rows.map(({ label, value }) => row(label, value))),
+    ...facts.notes.map((note) => h("div", "rw-note", {}, note)),
   ];
   if (top.length) out.push(h("div", "rw-heading", {}, details?.top_label ?? "Likeliest next tokens"), tokenBars(top));
-  if (waiting) out.push(h("p", "rw-dim", {}, "more details are on their way\u2026"));
+  if (waiting) out.push(h("div", "rw-dim rw-line", {}, "more details are on their way\u2026"));
   return out;
 }

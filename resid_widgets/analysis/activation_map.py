@@ -26,7 +26,7 @@ from resid_widgets.analysis.grid import (
     whole_number,
     with_options,
 )
-from resid_widgets.analysis.statistics import STATS, Rows, Stat
+from resid_widgets.analysis.statistics import STATS, Rows, Stat, stat_name
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
 from resid_widgets.models.run import Run
@@ -100,7 +100,7 @@ def activation_map(
         If an argument is unknown, out of range, of the wrong shape, not finite, or of no use to `stat`.
     """
     component = check_component(run, component)
-    name = _check_stat(stat)
+    name = stat_name(stat)
     chosen = STATS[name]
     d_model = run.model.d_model
     options = _check_options(name, d_model, dim=dim, direction=direction, top=top)
@@ -153,14 +153,6 @@ def activation_map(
         options=options,
         script=_script(run, component, chosen, options, unmarked if per_layer else None),
     )
-
-
-def _check_stat(stat: object) -> str:
-    """Return the key of `STATS` that `stat` means."""
-    name = "_".join(stat.lower().replace("-", " ").split()) if isinstance(stat, str) else ""
-    if name not in STATS:
-        raise InputError.about("stat", stat, "there is no such statistic", f"Use one of {', '.join(STATS)}.")
-    return name
 
 
 def _check_options(name: str, d_model: int, *, dim: object, direction: object, top: object) -> dict[str, Any]:
@@ -221,11 +213,13 @@ def _compute(
         if "direction" in options:
             options["direction"] = torch.as_tensor(options["direction"], device=h.device)
         for rows in chunks:
-            read = [None if x is None else x[rows].to(h.device, torch.float32) for x in (h, previous, final)]
-            finite = torch.stack([torch.isfinite(x).all(dim=-1) for x in read if x is not None]).all(dim=0)
-            broken[layer, rows] = (~finite).cpu().numpy()
-            if "previous" not in stat.needs or previous is not None:
-                values[layer, rows] = stat.compute(Rows(*read, **options)).cpu().numpy()
+            now = h[rows].float()
+            before = None if previous is None else previous[rows].to(h.device, torch.float32)
+            last = None if final is None else final[rows].to(h.device, torch.float32)
+            finite = [torch.isfinite(x).all(dim=-1) for x in (now, before, last) if x is not None]
+            broken[layer, rows] = (~torch.stack(finite).all(dim=0)).cpu().numpy()
+            if "previous" not in stat.needs or before is not None:
+                values[layer, rows] = stat.compute(Rows(now, before, last, **options)).cpu().numpy()
     return values, broken
 
 

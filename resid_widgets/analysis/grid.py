@@ -217,7 +217,7 @@ def _marked_check(run: Run, component: str, scaled: bool) -> Check:
     norms = torch.stack([lengths(run.tensor(stream, layer)[rows].float()).cpu() for layer in run.layers]).amax(dim=0)
     many = "s" if len(rows) > 1 else ""
     named = f"position{many} {listed([str(pos) for pos in rows])}"
-    sizes = f"norm{many} {listed([f'{norm:.3g}' for norm in norms.tolist()])}"
+    sizes = f"norm{many} {listed([_size(norm) for norm in norms.tolist()])}"
     if not scaled:
         text = f"{named} marked ({sizes})"
     elif len(rows) == run.n_pos:
@@ -225,6 +225,11 @@ def _marked_check(run: Run, component: str, scaled: bool) -> Check:
     else:
         text = f"{named} left out of the scale ({sizes})"
     return Check("marked positions", "amber", float(len(rows)), None, text)
+
+
+def _size(norm: float) -> str:
+    """Return a length with three digits or, up to a million, as a whole number."""
+    return f"{norm:,.0f}" if 1000 <= norm < 1e6 else f"{norm:.3g}"
 
 
 def _once(checks: Sequence[Check]) -> tuple[Check, ...]:

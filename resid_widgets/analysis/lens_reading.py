@@ -70,9 +70,10 @@ def read_lens(run: Run, component: str, top_k: int, target_ids: Sequence[int]) -
         final = run.model.unembed(run.tensor("resid_post", n_layers - 1)[columns])
         gaps.append(_gap(run, final, columns))
         final = final.log_softmax(dim=-1)
+        answer = (final, final.exp())
         for layers in row_chunks(n_layers, row_bytes * len(final), CHUNK_BYTES):
             h = torch.stack([run.tensor(component, layer)[columns] for layer in run.layers[layers]])
-            _read_chunk(run.model.unembed(h), final.to(h.device), target_ids, tables, (layers, columns))
+            _read_chunk(run.model.unembed(h), answer, target_ids, tables, (layers, columns))
     return replace(tables, gap=float(np.max(gaps)))  # NaN if one is
 
 
@@ -87,28 +88,30 @@ def _gap(run: Run, final: Float[Tensor, "pos d_vocab"], columns: slice) -> float
 
 def _read_chunk(
     logits: Float[Tensor, "layer pos d_vocab"],
-    final: Float[Tensor, "pos d_vocab"],
+    answer: tuple[Float[Tensor, "pos d_vocab"], Float[Tensor, "pos d_vocab"]],
     target_ids: Sequence[int],
     tables: LensTables,
     place: tuple[slice, slice],
 ) -> None:
-    """Reduce one chunk's logits into `tables` at `place`."""
-    # A masked entry of the vocabulary may be -inf; NaN or +inf spoils its whole row.
-    finite = torch.isfinite(logits.logsumexp(dim=-1))
+    """Reduce one chunk's logits into `tables` at `place`; `answer` is the final log-probabilities and probabilities."""
     top = logits.topk(tables.ids.shape[-1], dim=-1)
     asked = logits[..., list(target_ids)]
     rank = torch.empty_like(asked)
     for t in range(len(target_ids)):  # one at a time: all at once would need vocab x target numbers a row
         rank[..., t] = (logits > asked[..., [t]]).sum(dim=-1)
     log_probs = logits.log_softmax(dim=-1)
-    top_probs = log_probs.gather(-1, top.indices).exp()
+    top_log_probs = log_probs.gather(-1, top.indices)
     asked_probs = log_probs[..., list(target_ids)].exp()
+    # An entry of the vocabulary may be masked by -inf; NaN or +inf comes first in the top and spoils its whole row.
+    finite = torch.isfinite(top_log_probs[..., 0])
 
-    # KL(final || lens) = sum p (log p - log q). Where p is 0 the term is 0, whatever q is.
-    p = final.exp()
-    terms = torch.where(p > 0, p * (final - log_probs), 0.0)
-    kl = terms.sum(dim=-1).clamp(min=0.0)  # never negative but for rounding
-    kl = torch.where(final.isnan().any(dim=-1), torch.nan, kl)
+    # KL(final || lens) = sum p (log p - log q)
+    final, p = answer
+    terms = (final - log_probs).mul_(p)
+    kl = terms.sum(dim=-1)
+    if kl.isnan().any():  # 0 x inf: where p is 0 the term is 0, whatever q is
+        kl = torch.where(torch.isfinite(p).all(dim=-1), terms.nansum(dim=-1), torch.nan)
+    kl = kl.clamp(min=0.0)  # never negative but for rounding
     del terms
     entropy = torch.special.entr(log_probs.exp_()).sum(dim=-1)
 
@@ -117,7 +120,7 @@ def _read_chunk(
         table[place] = torch.where(wide, values, torch.full_like(values, blank)).cpu().numpy()
 
     keep(tables.ids, top.indices, -1.0)
-    keep(tables.probs, top_probs, torch.nan)
+    keep(tables.probs, top_log_probs.exp(), torch.nan)
     keep(tables.logits, top.values, torch.nan)
     keep(tables.entropy, entropy, torch.nan)
     keep(tables.kl, kl, torch.nan)

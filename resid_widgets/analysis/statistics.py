@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from resid_widgets.analysis.grid import lengths
+from resid_widgets.errors import InputError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ class Stat:
     bounds: tuple[float | None, float | None] = (None, None)
 
 
+def _given(value: T | None) -> T:
+    """Return what the statistic's `needs` promised."""
+    assert value is not None, "whoever calls a statistic looks at its needs"
+    return value
+
+
 def _cosine(a: Float[Tensor, "pos d"], b: Float[Tensor, "pos d"]) -> Float[Tensor, " pos"]:
     """Return the cosine of each row's angle; NaN where a vector is zero."""
     a, b = (x / lengths(x)[:, None] for x in (a, b))
@@ -105,7 +115,7 @@ STATS: dict[str, Stat] = {
         bounds=(0.0, None),
     ),
     "update_norm": Stat(
-        lambda rows: lengths(rows.h - rows.previous),
+        lambda rows: lengths(rows.h - _given(rows.previous)),
         label="update norm",
         units="activation units",
         signed=False,
@@ -116,7 +126,7 @@ STATS: dict[str, Stat] = {
         bounds=(0.0, None),
     ),
     "cosine_final": Stat(
-        lambda rows: _cosine(rows.h, rows.final),
+        lambda rows: _cosine(rows.h, _given(rows.final)),
         label="cosine to final",
         units="−1 to 1",
         signed=True,
@@ -127,7 +137,7 @@ STATS: dict[str, Stat] = {
         bounds=(-1.0, 1.0),
     ),
     "cosine_previous": Stat(
-        lambda rows: _cosine(rows.h, rows.previous),
+        lambda rows: _cosine(rows.h, _given(rows.previous)),
         label="cosine to previous layer",
         units="−1 to 1",
         signed=True,
@@ -138,7 +148,7 @@ STATS: dict[str, Stat] = {
         bounds=(-1.0, 1.0),
     ),
     "dimension": Stat(
-        lambda rows: rows.h[:, rows.dim],
+        lambda rows: rows.h[:, _given(rows.dim)],
         label="value of dimension {dim}",
         units="activation units",
         signed=True,
@@ -147,7 +157,7 @@ STATS: dict[str, Stat] = {
         needs=("dim",),
     ),
     "projection": Stat(
-        lambda rows: rows.h @ rows.direction,
+        lambda rows: rows.h @ _given(rows.direction),
         label="projection on the direction",
         units="activation units",
         signed=True,
@@ -177,3 +187,17 @@ STATS: dict[str, Stat] = {
         bounds=(0.0, 1.0),
     ),
 }
+
+
+def stat_name(stat: object) -> str:
+    """Return the key of `STATS` that `stat` means; spaces and hyphens may stand for underscores.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    name = "_".join(stat.lower().replace("-", " ").split()) if isinstance(stat, str) else ""
+    if name not in STATS:
+        raise InputError.about("stat", stat, "there is no such statistic", f"Use one of {', '.join(STATS)}.")
+    return name

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from resid_widgets.models.interventions import Action, hooked, refuse_foreign_hooks
 from resid_widgets.models.model import ResidualModel
@@ -39,16 +40,20 @@ def forward(
             refuse_foreign_hooks(model)
         tokens = torch.tensor([list(ids)], device=model.device)
         with hooked(model, actions or {}), torch.set_grad_enabled(gradients):
-            # Unembedding every position costs as much as several layers: ask only for what is read.
-            keep = {"logits_to_keep": 1} if last_only and _can_keep_last(model) else {}
-            logits = model.bridge(tokens, return_type="logits", use_cache=False, **keep)
+            options = call_options(model.bridge.original_model, last_only)
+            logits = model.bridge(tokens, return_type="logits", **options)
         if not allow_hooks:
             refuse_foreign_hooks(model)  # another thread may have put one on meanwhile
-    if not last_only:
-        return logits[0]
+    return rows_of(logits, last_only)
+
+
+def call_options(hf_model: nn.Module, last_only: bool) -> dict[str, Any]:
+    """Keyword arguments of a pass. Unembedding each position costs as much as several layers: ask for what is read."""
+    can_keep_last = "logits_to_keep" in inspect.signature(hf_model.forward).parameters
+    return {"use_cache": False} | ({"logits_to_keep": 1} if last_only and can_keep_last else {})
+
+
+def rows_of(logits: Float[Tensor, "1 pos d_vocab"], last_only: bool) -> Float[Tensor, "rows d_vocab"]:
+    """The last position's logits, or all."""
     # A view of the last row would keep all rows.
-    return logits[0, -1:].clone() if logits.shape[1] > 1 else logits[0]
-
-
-def _can_keep_last(model: ResidualModel) -> bool:
-    return "logits_to_keep" in inspect.signature(model.bridge.original_model.forward).parameters
+    return logits[0, -1:].clone() if last_only and logits.shape[1] > 1 else logits[0]

@@ -42,8 +42,12 @@ def dense_folder(file: Path, *, progress: bool = True) -> Path:
     folder = cache_folder() / f"{file.stem}-{digest[:16]}-v{_CONVERTER}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix="converting-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix="converting-", dir=folder.parent))
+    except OSError as error:
+        rule = f"its converted copy cannot be written ({error})"
+        raise InputError.about("source", str(file), rule, "Set RESID_WIDGETS_CACHE to another folder.") from error
     try:
         _convert(file, unfinished, progress)
         try:

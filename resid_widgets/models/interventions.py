@@ -23,16 +23,19 @@ attentions, as ``run_with_cache`` does; they only look); any other is somebody's
 
 def foreign_hooks(model: ResidualModel) -> list[str]:
     """Names of the modules that bear forward hooks which the bridge did not install itself."""
-    found = [name for name, module in model.modules() if any(_is_foreign(f) for _, f in _hook_functions(module))]
+    bearers = [m for m in _hooked_modules(model) if any(_is_foreign(f) for _, f in _hook_functions(m))]
+    found = model.module_names(bearers)
     if global_hooks._global_forward_hooks or global_hooks._global_forward_pre_hooks:
         found.append("every module (a global hook)")
     return found
 
 
+def _hooked_modules(model: ResidualModel) -> list[nn.Module]:
+    return [module for module in model.modules() if module._forward_hooks or module._forward_pre_hooks]
+
+
 def _hook_functions(module: Any) -> list[tuple[int, Callable[..., Any]]]:
     """Key and function of each forward hook of `module`."""
-    if not (module._forward_hooks or module._forward_pre_hooks):
-        return []
     # A hook point wraps what it is given; its list of handles still has the function itself.
     given = {handle.hook.id: handle.user_hook for handle in getattr(module, "fwd_hooks", ())}
     tables = (module._forward_hooks, module._forward_pre_hooks)
@@ -48,7 +51,7 @@ def _is_foreign(function: Callable[..., Any]) -> bool:
 def without_foreign_hooks(model: ResidualModel) -> Iterator[None]:
     """Put other people's hooks aside, to find out what the model itself is; the caller holds its lock."""
     aside: list[tuple[Any, list[tuple[int, Any]]]] = []
-    for _, module in model.modules():
+    for module in _hooked_modules(model):
         foreign = {key for key, function in _hook_functions(module) if _is_foreign(function)}
         for table in (module._forward_hooks, module._forward_pre_hooks) if foreign else ():
             aside.append((table, list(table.items())))
@@ -97,34 +100,51 @@ def hooked(model: ResidualModel, actions: Mapping[str, Action]) -> Iterator[None
     UnsupportedModelError
         If a hook point does not exist, or did not fire exactly once.
     """
-    fired = dict.fromkeys(actions, 0)
     handles: list[tuple[Any, Any]] = []
+    with fired_once(model, actions) as counted:
+        try:
+            for name, action in counted.items():
+                point: Any = model.hooks.get(name)
+                if point is None:
+                    raise UnsupportedModelError(f"{model.name} has no hook point {name}.")
+                handles.append((point, point.add_hook(_without_hook_argument(action))))
+            yield
+        finally:
+            # By handle: TransformerLens' own context manager would take a user's temporary hooks along.
+            for point, handle in handles:
+                handle.hook.remove()
+                if handle in point.fwd_hooks:
+                    point.fwd_hooks.remove(handle)
 
-    def install(name: str, action: Action) -> None:
-        point: Any = model.hooks.get(name)
-        if point is None:
-            raise UnsupportedModelError(f"{model.name} has no hook point {name}.")
 
-        def act(value: Tensor, hook: Any) -> Tensor | None:
+def _without_hook_argument(action: Action) -> Callable[..., Tensor | None]:
+    return lambda value, hook: action(value)
+
+
+@contextmanager
+def fired_once(model: ResidualModel, actions: Mapping[str, Action]) -> Iterator[dict[str, Action]]:
+    """Give `actions` that count their calls, and check afterwards that each was called exactly once.
+
+    Raises
+    ------
+    UnsupportedModelError
+        Naming the first one that was not.
+    """
+    fired = dict.fromkeys(actions, 0)
+
+    def counted(name: str, action: Action) -> Action:
+        def act(value: Tensor) -> Tensor | None:
             fired[name] += 1
             return action(value)
 
-        handles.append((point, point.add_hook(act)))
+        return act
 
-    try:
-        for name, action in actions.items():
-            install(name, action)
-        yield
-    finally:
-        # By handle: TransformerLens' own context manager would take a user's temporary hooks along.
-        for point, handle in handles:
-            handle.hook.remove()
-            if handle in point.fwd_hooks:
-                point.fwd_hooks.remove(handle)
-    wrong = {name: n for name, n in fired.items() if n != 1}
-    if wrong:
-        name, n = next(iter(wrong.items()))
-        raise UnsupportedModelError(f"{model.name}: hook {name} fired {n} times in one pass, once was expected.")
+    yield {name: counted(name, action) for name, action in actions.items()}
+    wrong = next((name for name, n in fired.items() if n != 1), None)
+    if wrong is not None:
+        raise UnsupportedModelError(
+            f"{model.name}: hook {wrong} fired {fired[wrong]} times in one pass, once was expected."
+        )
 
 
 @contextmanager

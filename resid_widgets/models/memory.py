@@ -15,13 +15,14 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def human(n_bytes: float) -> str:
+def human(n_bytes: int) -> str:
     """Bytes as a short text, e.g. ``"1.5 GB"``."""
+    size = float(n_bytes)
     for unit in ("bytes", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if n_bytes >= 10 or unit == "bytes" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} TB"
+        if size < 1000:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
 
 
 def require_memory(needed: int, device: torch.device, what: str, remedy: str) -> None:

@@ -15,7 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.tokenize import bos_added_by_default, piece_text, single_token_id
-from resid_widgets.models.weights import fingerprint
+from resid_widgets.models.weights import fingerprint, modules_under
 
 HOOK_NAMES = {
     "resid_pre": "blocks.{layer}.hook_resid_pre",
@@ -156,17 +156,17 @@ class ResidualModel:
         """Hook points by name, aliases included."""
         return dict(self.bridge.hook_dict)
 
-    def modules(self) -> list[tuple[str, nn.Module]]:
-        """Every module of the bridge and the model inside it, with its name; looked up anew, for users replace some."""
-        found: dict[int, tuple[str, nn.Module]] = {}
-        waiting: list[tuple[str, nn.Module]] = [("original_model", self.bridge.original_model), ("", self.bridge)]
-        while waiting:
-            name, module = waiting.pop()
-            if id(module) not in found:
-                found[id(module)] = (name or "the bridge itself", module)
-                prefix = f"{name}." if name else ""
-                waiting += [(prefix + key, child) for key, child in module._modules.items() if child is not None]
-        return list(found.values())
+    def modules(self) -> list[nn.Module]:
+        """Every module of the bridge and the model inside it; looked up anew, for users replace some."""
+        return modules_under(self.bridge, self.bridge.original_model)
+
+    def module_names(self, modules: list[nn.Module]) -> list[str]:
+        """What to call `modules` in an error message."""
+        if not modules:
+            return []
+        names = {id(m): f"original_model.{n}".rstrip(".") for n, m in self.bridge.original_model.named_modules()}
+        names |= {id(m): n or "the bridge itself" for n, m in self.bridge.named_modules()}
+        return [names[id(m)] for m in modules]
 
     def hook_name(self, component: str, layer: int) -> str:
         """TransformerLens' name for `component` at `layer`."""
@@ -184,9 +184,10 @@ class ResidualModel:
         InputError
             Naming the first module that is in train mode.
         """
-        training = next((name for name, module in self.modules() if module.training), None)
-        if training is not None:
-            raise InputError.about("model", self.name, f"it is in train mode ({training})", "Call model.bridge.eval().")
+        training = [module for module in self.modules() if module.training]
+        if training:
+            where = self.module_names(training)[0]
+            raise InputError.about("model", self.name, f"it is in train mode ({where})", "Call model.bridge.eval().")
 
     @torch.no_grad()
     def unembed(self, h: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:

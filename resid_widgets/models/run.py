@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resid_widgets.errors import InputError
-from resid_widgets.models.forward import forward
+from resid_widgets.models.bare import record
 from resid_widgets.models.interventions import Action, foreign_hooks, refuse_foreign_hooks
 from resid_widgets.models.memory import human, require_memory
 from resid_widgets.models.model import ResidualModel, as_model
@@ -71,7 +71,7 @@ class Run:
         norms: Float[Tensor, "layer pos"],
         logits: Float[Tensor, "rows d_vocab"],
         checks: tuple[Check, ...],
-        options: Mapping[str, Any],
+        provenance: Provenance,
     ) -> None:
         self.model = model
         self.token_ids = prompt.ids
@@ -79,9 +79,9 @@ class Run:
         self.unknown = tuple(pos for pos, _ in prompt.unknown)
         self.components = kept
         self.final_logits = logits[-1]
-        self.logits = logits if "logits" in options["keep"] else None
+        self.logits = logits if "logits" in provenance.options["keep"] else None
         self._norms = norms
-        self.provenance = _provenance(model, prompt, options)
+        self.provenance = provenance
         self.checks = checks + _token_checks(prompt) + _model_checks(model)
         self._recorded = recorded
 
@@ -228,6 +228,7 @@ def run(
     wanted = _wanted(keep)
     prompt_tokens = tokenize(model.tokenizer, prompt, bos=bos, d_vocab=model.d_vocab, n_ctx=model.n_ctx)
     with model.lock:
+        model.require_eval()
         if not allow_hooks:
             refuse_foreign_hooks(model)
         structure = structure_of(model)
@@ -240,18 +241,25 @@ def run(
         require_memory(needed, model.device, "memory of the run", remedy)
         foreign = foreign_hooks(model) if allow_hooks else []
 
+        options = {"keep": wanted, "allow_hooks": allow_hooks, "foreign_hooks": tuple(foreign)}
+        provenance = _provenance(model, prompt_tokens, options)
+
         recorder = _Recorder(model, structure.parallel, kept)
-        logits = forward(
-            model, prompt_tokens.ids, recorder.actions(), last_only=not all_logits, allow_hooks=allow_hooks
+        logits = record(
+            model,
+            prompt_tokens.ids,
+            recorder.actions(),
+            provenance.weights_hash,
+            last_only=not all_logits,
+            allow_hooks=allow_hooks,
         )
         checks = recorder.checks() + _lens_check(model, recorder.final, logits)
         if foreign:
             more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
             text = f"hooks that are not ours were on {', '.join(foreign[:3])}{more}"
             checks += (Check("foreign hooks", "amber", float(len(foreign)), 0.0, text),)
-        options = {"keep": wanted, "allow_hooks": allow_hooks, "foreign_hooks": tuple(foreign)}
         norms = torch.stack(recorder.norms).cpu()
-        return Run(model, prompt_tokens, kept, recorder.kept, norms, logits, checks, options)
+        return Run(model, prompt_tokens, kept, recorder.kept, norms, logits, checks, provenance)
 
 
 def _provenance(model: ResidualModel, prompt: Tokens, options: Mapping[str, Any]) -> Provenance:

@@ -40,7 +40,7 @@ class Tokens:
     bos_twice: bool = False
 
 
-def tokenize(tokenizer: Any, prompt: Any, *, bos: bool | None, d_vocab: int, n_ctx: int | None) -> Tokens:
+def tokenize(tokenizer: Any, prompt: Any, *, bos: Any, d_vocab: int, n_ctx: int | None) -> Tokens:
     """Turn a string, or token ids ``[pos]`` or ``[1, pos]``, into `Tokens`.
 
     Strings follow the tokenizer's own BOS default unless `bos` says otherwise; ids are used as given.
@@ -154,8 +154,11 @@ def piece_text(tokenizer: Any, token_id: int) -> str:
     """Text of one token: leading spaces kept, bytes that are no whole character as ``<0xE2>``."""
     if tokenizer is None:
         return f"[{token_id}]"
-    piece = tokenizer.convert_ids_to_tokens(token_id)
-    text = tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
+    try:
+        piece = tokenizer.convert_ids_to_tokens(token_id)
+        text = tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
+    except (IndexError, KeyError):  # tokenizers written in Python raise on ids that only pad the vocabulary
+        piece, text = None, ""
     if piece is None:
         return text or f"[{token_id}]"
     if "\ufffd" in text and "\ufffd" not in piece:

@@ -24,6 +24,7 @@ Key = tuple[object, str]
 """Who asks, and for what: of requests with the same key only the latest counts."""
 
 _registry = threading.Lock()
+_here = threading.local()
 _workers: weakref.WeakKeyDictionary[object, Worker] = weakref.WeakKeyDictionary()
 
 
@@ -43,6 +44,11 @@ def worker_of(owner: object, lock: RLock) -> Worker:
         return _workers[owner]
 
 
+def current_worker() -> Worker | None:
+    """Return the worker whose thread this is, or None."""
+    return getattr(_here, "worker", None)
+
+
 def owned(lock: RLock) -> bool:
     """Tell whether the calling thread holds the lock."""
     return lock._is_owned()  # pyright: ignore[reportAttributeAccessIssue]  # what threading.Condition itself asks
@@ -54,8 +60,8 @@ class Job:
 
     key: Key
     work: Callable[[Job], None]
-    failed: Callable[[BaseException], None]
-    dropped: Callable[[], None]
+    failed: Callable[[BaseException], Any]
+    dropped: Callable[[], Any]
     cancelled: bool = False
     claimed: bool = False
     handed_over: bool = False
@@ -87,8 +93,8 @@ class Worker:
         key: Key,
         work: Callable[[Job], None],
         *,
-        failed: Callable[[BaseException], None],
-        dropped: Callable[[], None],
+        failed: Callable[[BaseException], Any],
+        dropped: Callable[[], Any],
     ) -> None:
         """Ask for `work`; an earlier request with the same key that is not finished is dropped.
 
@@ -161,6 +167,7 @@ class Worker:
 
     def _loop(self) -> None:
         torch.set_grad_enabled(False)  # per thread, as is the default device
+        _here.worker = self
         while True:
             with self._changed:
                 while not self._queue:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from resid_widgets.analysis.activation_map import ActivationMap, _check_stat, activation_map
+from resid_widgets.analysis.activation_map import ActivationMap, activation_map
 from resid_widgets.analysis.cell_reading import cell_reading, simple_stats
 from resid_widgets.analysis.grid import GridResult, whole_number
-from resid_widgets.analysis.statistics import STATS
+from resid_widgets.analysis.statistics import STATS, stat_name
 from resid_widgets.sites import RESIDUAL
 from resid_widgets.tokens import visible
 from resid_widgets.widgets import panel
@@ -54,11 +54,18 @@ class ActivationHeatmap(ResidWidget):
     top = Option(3, help='How many dimensions, for stat="top_share".')
     per_layer = Option(False, help="Show each layer in standard deviations from its own mean.")
 
+    @property
+    def result(self) -> ActivationMap:
+        """The map that is drawn."""
+        shown = super().result
+        assert isinstance(shown, ActivationMap)
+        return shown
+
     def _compute(self, options: Mapping[str, Any]) -> ActivationMap:
         run = self._needed_run()
         d_model = run.model.d_model
         dim = whole_number("dim", options["dim"], 0, d_model - 1, f"The model has d_model={d_model} dimensions.")
-        stat = _check_stat(options["stat"])
+        stat = stat_name(options["stat"])
         asked = {"dim": dim, "direction": options["direction"]}
         return activation_map(
             run,

@@ -16,7 +16,7 @@ from resid_widgets.analysis.grid import GridResult
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import as_model
 from resid_widgets.models.run import Run, run
-from resid_widgets.models.worker import Job, worker_of
+from resid_widgets.models.worker import Job, current_worker, worker_of
 from resid_widgets.widgets import arguments, cells
 from resid_widgets.widgets.exports import Exports
 from resid_widgets.widgets.frame import Buffers, restored
@@ -34,8 +34,9 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
     """Base of the widgets. A subclass names its options and says what it computes (`_compute`) and tells (`_details`).
 
     Callbacks only enqueue: the model's one worker computes, and the latest request wins. From Python, setting a trait
-    computes at once in the calling thread. The traits named here are written by Python only; the front-end sends
-    messages, which `resid_widgets.widgets.inbox` answers.
+    computes at once in the calling thread. (Where an observer that a click woke sets a widget of another model, that
+    is enqueued as well, so that no two models ever wait for each other.) The traits named here are written by Python
+    only; the front-end sends messages, which `resid_widgets.widgets.inbox` answers.
     """
 
     FRONT_END: ClassVar[str]
@@ -47,11 +48,11 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
     frame = t.Dict(read_only=True).tag(sync=True)
     layer = Selected(help="Selected layer, or None.").tag(sync=True)
     pos = Selected(help="Selected position, or None.").tag(sync=True)
-    details = t.Dict(None, allow_none=True, read_only=True).tag(sync=True)
+    details: Any = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)
     controls = t.List(read_only=True).tag(sync=True)
     status = t.Dict(READY, read_only=True).tag(sync=True)
     offline = t.Bool(False, read_only=True).tag(sync=True)
-    planes = t.Dict(None, allow_none=True, read_only=True).tag(sync=True)
+    planes = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)  # a Dict of None would be {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give each widget a signature that names its options."""
@@ -85,7 +86,8 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         self._write(self._first)
         self._owns_layout = not isinstance(layout, Layout)
         super().__init__(**({} if layout is None else {"layout": layout}))
-        self.on_msg(Inbox(self).receive)
+        self._inbox = Inbox(self)
+        self.on_msg(self._inbox.receive)
         cells.adopt(self)
 
     @t.default("_esm")
@@ -157,8 +159,11 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
             If it is out of range. Nothing changes then.
         """
         self._open()
-        self._worker.cancel(lambda key: key == (self._name, "select"))
-        self._update(lambda old: self._selecting(old, layer, pos))
+        if self._on_another_worker():
+            self._enqueue("select", lambda job: self._apply_selection(layer, pos, job))
+        else:
+            self._worker.cancel(lambda key: key == (self._name, "select"))
+            self._update(lambda old: self._selecting(old, layer, pos))
 
     def change(self, **options: Any) -> None:
         """Set several options at once: one computation, one picture. ``w.stat = "norm"`` is ``w.change(stat="norm")``.
@@ -172,8 +177,12 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         """
         self._open()
         arguments.refuse_unknown(type(self), options)
-        self._drop_requests(but="select")
-        self._update(lambda old: self._changing(old, options))
+        if self._on_another_worker():
+            what = f"change {', '.join(options)}"
+            self._enqueue(what, lambda job: self._update(lambda old: self._changing(old, options), job))
+        else:
+            self._drop_requests(but="select")
+            self._update(lambda old: self._changing(old, options))
 
     def reset(self) -> None:
         """Return to the options and the selection that the widget was made with."""
@@ -238,10 +247,18 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
 
     # --- what the front-end asks for ------------------------------------------------------------------------------
 
-    def _request(self, what: str, work: Callable[[Job], None], **told: Callable[..., None]) -> None:
+    def _request(self, what: str, work: Callable[[Job], None], **told: Callable[..., Any]) -> None:
         """Put a request in the worker's queue, in place of an earlier one of its kind."""
         self._open()
         self._worker.submit((self._name, what), work, **told)
+
+    def _on_another_worker(self) -> bool:
+        """Whether this is called by an observer on the worker of another model, which must not wait for this one."""
+        return current_worker() not in (None, self._worker)
+
+    def _enqueue(self, what: str, work: Callable[[Job], None]) -> None:
+        """Put a program's wish in the worker's queue; an error is shown and logged, as for one from the front-end."""
+        self._request(what, work, failed=self._inbox.report, dropped=lambda: None)
 
     def _drop_requests(self, but: str | None = None) -> None:
         """Drop what was asked for and is not done, requests named `but` excepted."""

@@ -24,7 +24,7 @@ class Host(Protocol):
     @property
     def closed(self) -> bool: ...  # noqa: D102
     def _open(self) -> State: ...
-    def _request(self, what: str, work: Callable[[Job], None], **told: Callable[..., None]) -> None: ...
+    def _request(self, what: str, work: Callable[[Job], None], **told: Callable[..., Any]) -> None: ...
     def _drop_requests(self) -> None: ...
     def _apply_selection(self, layer: Any, pos: Any, job: Job) -> None: ...
     def _apply_change(self, name: str, value: Any, job: Job) -> None: ...
@@ -117,8 +117,12 @@ class Inbox:
 
     def _failed(self, number: Any, error: BaseException) -> None:
         """Answer with the error, show it in every view, and log it."""
-        if self._widget.closed:
-            return
+        if not self._widget.closed:
+            text = self.report(error)
+            self._widget.send({"kind": "error", "id": number, "text": text})
+
+    def report(self, error: BaseException) -> str:
+        """Show an error in every view, log it, and return its text."""
         if isinstance(error, ResidWidgetsError):
             text, detail = str(error), ""
             log.info("refused: %s", text)
@@ -127,4 +131,4 @@ class Inbox:
             detail = "".join(traceback.format_exception(error))[-4000:]
             log.error("a request of the front-end failed", exc_info=error)
         self._widget._say("error", text, detail)
-        self._widget.send({"kind": "error", "id": number, "text": text})
+        return text

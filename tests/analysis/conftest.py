@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,6 +86,14 @@ def worded(make_model: Callable[..., ResidualModel], tokenizer: Any) -> Residual
     return make_model("llama", tokenizer)
 
 
+@pytest.fixture(scope="session")
+def worded_run(worded: ResidualModel) -> Run:
+    """Two words through it."""
+    from resid_widgets.models.run import run
+
+    return run(worded, " Mary gave")
+
+
 @pytest.fixture
 def edited() -> Callable[..., Run]:
     """Return a function that copies a run and replaces one layer's vectors by what a function makes of them."""
@@ -101,14 +109,3 @@ def edited() -> Callable[..., Run]:
         return clone
 
     return edit
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Compute on one thread, for tests that compare to the bit."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

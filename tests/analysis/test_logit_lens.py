@@ -44,7 +44,7 @@ def test_equals_the_direct_computation(llama_run: Run, component: str) -> None:
     final = log_softmax(direct(llama_run, "resid_post"))[-1]
     order = np.argsort(-logits, axis=-1)
     np.testing.assert_array_equal(lens.token_ids, order[..., :6])
-    tight = {"rtol": 1e-5, "atol": 1e-6}
+    tight: Any = {"rtol": 1e-5, "atol": 1e-6}
     np.testing.assert_allclose(lens.logits, np.take_along_axis(logits, order[..., :6], -1), **tight)
     np.testing.assert_allclose(lens.probs, np.exp(np.take_along_axis(log_probs, order[..., :6], -1)), **tight)
     np.testing.assert_allclose(lens.entropy, -(np.exp(log_probs) * log_probs).sum(-1), **tight)
@@ -63,7 +63,7 @@ def test_entropy_and_kl_are_in_nats(llama_run: Run, edited: Callable[..., Run]) 
     assert (lens.entropy.attrs["units"], lens.kl.attrs["units"]) == ("nats", "nats")
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "cohere", "granite", "bloom", "olmo2", "qwen3"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "cohere"])
 def test_the_last_layer_is_the_model(make_model: Callable[..., ResidualModel], family: str) -> None:
     model = make_model(family)
     lens = logit_lens(run(model, IDS), top_k=97)
@@ -83,13 +83,15 @@ def test_the_last_layer_is_the_model(make_model: Callable[..., ResidualModel], f
 def test_parity_with_transformer_lens(make_model: Callable[..., ResidualModel], family: str) -> None:
     model = make_model(family)
     lens = logit_lens(run(model, IDS), top_k=5, targets=TARGETS)
-    common = {"cache": None, "positions": None}
+    common: Any = {"cache": None, "positions": None}
     # Their stack is 0_pre .. (N-1)_pre, final_post: ours without the embedding is its rows 1 to N.
     theirs = their_logit_lens(model.bridge, torch.tensor([IDS]), top_k=5, **common).readout
     np.testing.assert_allclose(lens.logits, theirs.values[1:, 0], rtol=1e-4, atol=1e-5)
+    assert theirs.top_ids is not None
     np.testing.assert_array_equal(lens.token_ids, theirs.top_ids[1:, 0])
     np.testing.assert_allclose(lens.entropy, theirs.entropy[1:, 0], rtol=1e-5)
     theirs = their_logit_lens(model.bridge, torch.tensor([IDS]), targets=TARGETS, return_type="probs", **common).readout
+    assert theirs.target_ranks is not None
     np.testing.assert_array_equal(lens.rank, theirs.target_ranks[1:, 0])
     np.testing.assert_allclose(lens.target_probs, theirs.values[1:, 0], rtol=1e-4, atol=1e-7)
 
@@ -311,16 +313,16 @@ class TestNotFinite:
         np.testing.assert_array_equal(lens.rank, 90)
 
 
-def test_a_changed_model_is_noticed(make_model: Callable[..., ResidualModel]) -> None:
-    recorded = run(make_model("qwen2"), IDS)
-    weight = recorded.model.bridge.original_model.get_output_embeddings().weight
+def test_a_changed_model_is_noticed(llama_run: Run) -> None:
+    hf_model: Any = llama_run.model.bridge.original_model
+    weight = hf_model.get_output_embeddings().weight
+    before = weight.detach().clone()
     with torch.no_grad():
         weight.mul_(1.5)
-    try:
-        check = next(check for check in logit_lens(recorded).checks if check.name == "last lens = logits")
-    finally:
-        with torch.no_grad():
-            weight.div_(1.5)
+        try:
+            check = next(check for check in logit_lens(llama_run).checks if check.name == "last lens = logits")
+        finally:
+            weight.copy_(before)
     assert check.level == "red"
 
 
@@ -361,10 +363,9 @@ anything = st.one_of(st.none(), st.booleans(), st.integers(-3, 120), st.floats()
     component=st.sampled_from(["resid_post", "attn_out", "q"]) | anything,
     targets=anything | st.lists(anything, max_size=3),
 )
-def test_any_arguments_give_a_lens_or_an_input_error(worded: ResidualModel, **arguments: Any) -> None:
-    recorded = run(worded, " Mary gave")
+def test_any_arguments_give_a_lens_or_an_input_error(worded_run: Run, **arguments: Any) -> None:
     try:
-        lens = inspect.unwrap(logit_lens)(recorded, **arguments)
+        lens = inspect.unwrap(logit_lens)(worded_run, **arguments)
     except InputError as error:
         name, shown = str(error).split("=", 1)
         assert name in ("top_k", "component", "targets", "token")

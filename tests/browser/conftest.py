@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from tests.browser.lab import Server
+from tests.browser.lab import Kernel, Server
 from tests.browser.page import Notebook, chromium, watched
 
 RESULTS = Path(__file__).parents[2] / "test-results"
@@ -21,6 +21,15 @@ def server(front_end_files: list[Path], tmp_path_factory: pytest.TempPathFactory
     """A Jupyter server of our own."""
     with Server(tmp_path_factory.mktemp("jupyter")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def kernel(server: Server) -> Iterator[Kernel]:
+    """A kernel with the tiny model's `run`, for all notebooks that do not need one of their own."""
+    kernel = server.start_kernel()
+    kernel.run("from tests.browser.scenes import *\nrun = rw.run(rw.load_model(progress=False), SENTENCE)")
+    yield kernel
+    kernel.close()
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +54,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     report = yield
     if report.failed:
         for name, value in getattr(item, "funcargs", {}).items():
-            pages = value.pages if isinstance(value, BrowserContext) else [value.page] if isinstance(value, Notebook) else []
+            pages = (
+                value.pages
+                if isinstance(value, BrowserContext)
+                else [value.page]
+                if isinstance(value, Notebook)
+                else []
+            )
             for n, page in enumerate(pages):
                 RESULTS.mkdir(exist_ok=True)
                 path = RESULTS / (re.sub(r"[^\w.-]+", "-", f"{item.name}-{name}-{n}") + ".png")

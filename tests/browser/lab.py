@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import contextlib
 import json
 import os
@@ -14,12 +15,14 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = float(os.environ.get("RESID_WIDGETS_PATIENCE", "90"))
@@ -171,18 +174,21 @@ class Server:
         """Change settings of JupyterLab for pages that are opened later."""
         self.api(f"settings/{plugin}", "PUT", {"raw": json.dumps(values)})
 
-    def session(self, path: str) -> str | None:
-        """Return the id of the kernel of an open notebook."""
-        return next((s["kernel"]["id"] for s in self.api("sessions") if s["path"] == path), None)
+    def start_kernel(self) -> Kernel:
+        """Start a kernel that no notebook has yet."""
+        return self._connected(self.api("kernels", "POST", {"name": "python3"})["id"])
+
+    def kernel_of(self, path: str) -> Kernel:
+        """Return a connection to the kernel of an open notebook."""
+        sessions = until(lambda: [s for s in self.api("sessions") if s["path"] == path], f"a kernel of {path}")
+        return self._connected(sessions[0]["kernel"]["id"])
 
     def attach(self, path: str, kernel: Kernel) -> None:
-        """Let a notebook use a kernel that runs already: a second one would have to load everything again."""
+        """Let a notebook use a kernel that runs already, with what is loaded there."""
         body = {"path": path, "name": path, "type": "notebook", "kernel": {"id": kernel.id}}
         self.api("sessions", "POST", body)
 
-    def kernel(self, path: str) -> Kernel:
-        """Return a connection to the kernel of an open notebook."""
-        kernel_id = until(lambda: self.session(path), f"a kernel of {path}")
+    def _connected(self, kernel_id: str) -> Kernel:
         return Kernel(kernel_id, self.home / "runtime" / f"kernel-{kernel_id}.json")
 
     def _write_settings(self, plugin: str, values: dict[str, Any]) -> None:
@@ -204,35 +210,43 @@ class Kernel:
     def __init__(self, kernel_id: str, connection: Path) -> None:
         self.id = kernel_id
         self._thread = ThreadPoolExecutor(1, "kernel client")
-        self._client = self._thread.submit(self._connect, connection).result()
+        self._runner = asyncio.Runner()
+        self._await(self._connect, connection)
 
-    @staticmethod
-    def _connect(connection: Path) -> Any:
-        from jupyter_client.blocking.client import BlockingKernelClient
+    def _await(self, work: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
+        return self._thread.submit(lambda: self._runner.run(work(*arguments))).result()
 
-        client = BlockingKernelClient(connection_file=str(connection))
-        client.load_connection_file()
-        client.start_channels(hb=False)
-        client.wait_for_ready(timeout=PATIENCE)
-        return client
+    async def _connect(self, connection: Path) -> None:
+        self._context = zmq.asyncio.Context()
+        self._client = AsyncKernelClient(connection_file=str(connection), context=self._context)
+        self._client.load_connection_file()
+        self._client.start_channels(hb=False)
+        try:
+            await self._client.wait_for_ready(timeout=PATIENCE)
+        except BaseException:
+            await self._disconnect()
+            raise
+
+    async def _disconnect(self) -> None:
+        self._client.stop_channels()
+        self._context.destroy(linger=0)
 
     def run(self, code: str, *, value: str = "None") -> Any:
         """Run code and return the value of an expression after it, which JSON must be able to say."""
-        wrapped = {"value": f"__import__('json').dumps({value})"}
-        return self._thread.submit(self._run, code, wrapped).result()
+        return self._await(self._run, code, {"value": f"__import__('json').dumps({value})"})
 
-    def _run(self, code: str, expressions: dict[str, str]) -> Any:
-        reply = self._client.execute_interactive(
+    async def _run(self, code: str, expressions: dict[str, str]) -> Any:
+        answer = await self._client.execute_interactive(
             code,
             store_history=False,
             user_expressions=expressions,
             output_hook=lambda _: None,
             timeout=PATIENCE,
-        )["content"]
-        answers = [reply, *reply.get("user_expressions", {}).values()]
-        for answer in answers:
-            if answer["status"] != "ok":
-                raise RuntimeError("\n".join(answer.get("traceback", [str(answer)])))
+        )
+        reply = answer["content"]
+        for part in (reply, *reply.get("user_expressions", {}).values()):
+            if part["status"] != "ok":
+                raise RuntimeError("\n".join(part.get("traceback", [str(part)])))
         return json.loads(ast.literal_eval(reply["user_expressions"]["value"]["data"]["text/plain"]))
 
     def value(self, expression: str) -> Any:
@@ -254,5 +268,6 @@ class Kernel:
 
     def close(self) -> None:
         """End the connection; the kernel runs on."""
-        self._thread.submit(self._client.stop_channels).result()
+        self._await(self._disconnect)
+        self._thread.submit(self._runner.close).result()
         self._thread.shutdown()

@@ -107,11 +107,16 @@ def watched(browser: Browser, width: int = 1300, height: int = 1000, **options: 
 class Notebook:
     """One notebook, open in JupyterLab or Notebook 7."""
 
-    def __init__(self, server: Server, context: BrowserContext, path: str, host: str = "lab") -> None:
+    def __init__(
+        self, server: Server, context: BrowserContext, path: str, host: str = "lab", kernel: Kernel | None = None
+    ) -> None:
         self.server, self.path, self.host = server, path, host
+        if kernel is not None:
+            server.attach(path, kernel)
         self.watch: Watch = context.watch  # type: ignore[attr-defined]
         self.page = context.new_page()
-        self._kernel: Kernel | None = None
+        self._kernel = kernel
+        self._owns_kernel = kernel is None
         self.open()
 
     def open(self) -> None:
@@ -135,7 +140,7 @@ class Notebook:
     def kernel(self) -> Kernel:
         """The notebook's kernel, through a connection of its own."""
         if self._kernel is None:
-            self._kernel = self.server.kernel(self.path)
+            self._kernel = self.server.kernel_of(self.path)
         return self._kernel
 
     def ask(self, script: str, *arguments: Any) -> Any:
@@ -172,7 +177,9 @@ class Notebook:
     def theme(self, name: str) -> None:
         """Switch to "light" or "dark"."""
         self.command("apputils:change-theme", theme=f"JupyterLab {name.title()}")
-        self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(name == "light").lower())
+        self.page.wait_for_function(
+            "light => document.body.dataset.jpThemeLight === light", arg=str(name == "light").lower()
+        )
 
     def views(self, cell: int) -> Sequence[View]:
         """Return the widgets in a cell's output."""
@@ -190,7 +197,7 @@ class Notebook:
         return self.ask("panel => panel.content.widgets.length")
 
     def close(self) -> None:
-        """Close page and connection; the kernel runs on."""
-        if self._kernel is not None:
+        """Close the page, and the connection if it is this notebook's; the kernel runs on."""
+        if self._kernel is not None and self._owns_kernel:
             self._kernel.close()
         self.page.close(run_before_unload=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resid_widgets as rw
 
-SENTENCE = "When Mary and John went to the store , John gave a drink to"
+SENTENCE = "When Mary and John went to the store, John gave a drink to"
 
 # Texts that break axes, tooltips, panels and files: markup, quotes, white space, what is invisible, what turns around,
 # what is wide, what is no character at all.

@@ -17,7 +17,7 @@ import hatch_build
 ROOT = Path(__file__).parents[2]
 HOW_TO_BUILD = "npm --prefix js ci && npm --prefix js run build"
 
-pytestmark = [pytest.mark.packaging, pytest.mark.xdist_group("packaging")]
+pytestmark = pytest.mark.packaging
 
 
 def package_files() -> dict[str, bytes]:
@@ -26,6 +26,7 @@ def package_files() -> dict[str, bytes]:
     return {p.relative_to(ROOT).as_posix(): p.read_bytes() for p in files}
 
 
+@pytest.mark.usefixtures("sdist")
 def test_the_package_has_what_must_be_shipped():
     names = set(package_files())
     assert {p.relative_to(ROOT).as_posix() for p in hatch_build.outputs(ROOT)} <= names
@@ -51,6 +52,7 @@ def test_the_sdist_has_the_package_and_its_sources(sdist):
     assert not [n for n in shipped if "node_modules" in n or (n.startswith(".") and n != ".gitignore")]
 
 
+@pytest.mark.usefixtures("sdist")
 def test_the_licences_of_the_bundled_parts_are_shipped():
     text = (ROOT / "resid_widgets" / "static" / "THIRD_PARTY_LICENSES.txt").read_text(encoding="utf-8")
     for part in ("d3-scale", "d3-interpolate", "d3-color", "d3-scale-chromatic"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,9 @@ from tests.analysis.conftest import llama_run, make_model, tokenizer, worded  # 
 
 if TYPE_CHECKING:
     from resid_widgets.models.run import Run
+
+
+_numbers = count(1)
 
 
 class FakeComm:
@@ -38,7 +42,6 @@ class Page:
     def __init__(self, widget: Any) -> None:
         self.widget = widget
         self.comm: FakeComm = widget.comm
-        self._id = 0
 
     @property
     def updates(self) -> list[dict[str, Any]]:
@@ -55,12 +58,12 @@ class Page:
 
     def post(self, content: Any) -> int:
         """Send a message and do not wait."""
-        self._id += 1
+        number = next(_numbers)
         if isinstance(content, dict):
-            content = {"id": self._id, **content}
+            content = {"id": number, **content}
         data = {"method": "custom", "content": content}
         self.comm.callback({"content": {"data": data}, "buffers": []})
-        return self._id
+        return number
 
     def ask(self, kind: str, **more: Any) -> tuple[dict[str, Any], list[Any]]:
         """Send a message and return its one answer with the buffers."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,12 +15,8 @@ def rows(widget) -> dict[str, str]:
 def test_the_picture_is_what_the_function_returns(llama_run):
     import resid_widgets as rw
 
-    for options in (
-        {},
-        {"component": "attn_out", "stat": "kurtosis"},
-        {"stat": "dimension", "dim": 5},
-        {"per_layer": True},
-    ):
+    choices: list[dict[str, Any]] = [{}, {"stat": "dimension", "dim": 5}, {"per_layer": True}]
+    for options in [*choices, {"component": "attn_out", "stat": "kurtosis"}]:
         widget, result = rw.ActivationHeatmap(llama_run, **options), rw.activation_map(llama_run, **options)
         shown = np.frombuffer(widget.frame["data"], "<f4").reshape(widget.frame["shape"])
         assert np.array_equal(shown, result.values.values, equal_nan=True)

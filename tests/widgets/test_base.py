@@ -49,9 +49,10 @@ def test_nothing_is_opened_for_bad_arguments(llama_run):
     import resid_widgets as rw
 
     before = len(_instances)
-    for bad in ({"stat": "nrom"}, {"component": "z"}, {"layer": 4}, {"pos": 7}, {"pos": 1.5}, {"dim": 99}):
+    bad_values = (("stat", "nrom"), ("component", "z"), ("layer", 4), ("pos", 7), ("pos", 1.5), ("dim", 99))
+    for name, value in bad_values:
         with pytest.raises(rw.InputError):
-            rw.ActivationHeatmap(llama_run, **bad)
+            rw.ActivationHeatmap(llama_run, **{name: value})
     gc.collect()
     assert len(_instances) == before
 
@@ -68,9 +69,11 @@ def test_a_model_and_a_text_are_enough(worded):
     import resid_widgets as rw
 
     widget = rw.ActivationHeatmap(worded, " Mary gave", "mlp_out", stat="kurtosis")
+    assert widget.run
     assert widget.run.model is worded
     assert (widget.component, widget.stat) == ("mlp_out", "kurtosis")
     bare = rw.LogitLensHeatmap(worded.bridge, prompt=[3, 5, 3])
+    assert bare.run
     assert bare.run.token_ids == (3, 5, 3)
 
 
@@ -166,7 +169,9 @@ def test_python_sets_an_option_and_reads_the_new_picture_at_once(heatmap, page):
     assert heatmap.frame["id"] != first
     assert (heatmap.layer, heatmap.pos) == (1, 2)
     (update,) = front.updates
-    assert set(update) == {"frame", "controls", "details"}
+    assert set(update) == {"frame", "controls"}  # the side panel's numbers are the same
+    heatmap.component = "mlp_out"
+    assert set(front.updates[1]) == {"frame", "controls", "details"}
 
 
 def test_several_options_are_one_picture(heatmap, page):
@@ -441,6 +446,7 @@ def test_two_widgets_of_one_bridge_share_lock_and_worker(heatmap, llama_run):
     import resid_widgets as rw
 
     other = rw.LogitLensHeatmap(llama_run.model.bridge, prompt=[1, 2, 3])
+    assert other.run
     assert other.run.model is not llama_run.model
     assert other._lock is heatmap._lock
     assert other._worker is heatmap._worker

@@ -65,7 +65,8 @@ def test_tokens_are_followed_from_the_browser(worded, page):
     front.ask("set", name="quantity", value="rank")
     assert control(widget, "target")["visible"]
     front.ask("set", name="target", value="1")
-    assert widget.target == widget.result.target == 1
+    assert widget.target == 1
+    assert "·gave" in widget.result.title
     front.ask("set", name="targets", value="")
     assert (widget.targets, widget.quantity, widget.target) == (None, "probability", 0)
 
@@ -93,7 +94,9 @@ def test_ranks_are_written_in_full(worded):
     assert number_text(float("nan")) == "not defined"
     assert number_text(float("-inf")) == "−∞"
     ranks = np.array([[0.0, 49151.0, np.nan]])
-    assert planes([("rank", ranks), ("norm", ranks / 1e6)])["formats"] == [",.0f", ".4g"]
+    both = planes([("rank", ranks), ("norm", ranks / 1e6)])
+    assert both
+    assert both["formats"] == [",.0f", ".4g"]
 
 
 def test_a_result_shows_itself_and_its_other_numbers(llama_run):

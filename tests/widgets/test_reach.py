@@ -95,14 +95,11 @@ def test_everything_that_leads_everywhere_is_left_out():
     import torch
 
     widget = Widget()
-    module = ModuleType("module")
-    module.widget = widget
-    tensor = torch.zeros(1)
-    tensor.widget = widget
-    logger = logging.getLogger("test_reach")
-    logger.widget = widget
+    odd: list[Any] = [ModuleType("module"), torch.zeros(1), logging.getLogger("test_reach")]
+    for root in odd:
+        root.widget = widget
     thread = threading.Thread(target=in_closure(widget))
-    for root in (module, tensor, logger, thread, [0] * 20_000 + [widget], (x for x in [widget]), exec):
+    for root in (*odd, thread, [0] * 20_000 + [widget], (x for x in [widget]), exec):
         assert not reaches(root, widget)
 
 

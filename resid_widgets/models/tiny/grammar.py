@@ -77,15 +77,13 @@ class Sentence:
         return zlib.crc32(self.key.encode()) % HOLD_OUT == 0
 
 
-def _ioi(kind: str, choose: Choices, pools: Pools) -> Sentence:
-    """Two people, one of whom gives: the other one receives. Sometimes a bystander is named, who does neither."""
-    template = choose.pick(range(len(TEMPLATES[kind])))
-    frame = TEMPLATES[kind][template]
-    first, second, *bystander = choose.several(pools["name"], 3 if "{C}" in frame else 2)
+def _ioi(choose: Choices, pools: Pools) -> Sentence:
+    """Two people, one of whom gives: the other one receives."""
+    template = choose.pick(range(len(TEMPLATES["ioi"])))
+    frame = TEMPLATES["ioi"][template]
+    first, second = choose.several(pools["name"], 2)
     giver, receiver = (first, second) if choose.coin(0.5) else (second, first)
     slots = {"A": first, "B": second, "place": choose.pick(pools["place"]), "object": choose.pick(pools["object"])}
-    if bystander:
-        slots["C"] = bystander[0]
     order = "first" if receiver == first else "second"
     couple = "-".join(sorted((first, second)))
     return Sentence(
@@ -240,8 +238,7 @@ def _pronouns(choose: Choices, pools: Pools) -> Sentence:
 
 
 _MAKERS: dict[str, Callable[[Choices, Pools], Sentence]] = {
-    "ioi": partial(_ioi, "ioi"),
-    "bystander": partial(_ioi, "bystander"),
+    "ioi": _ioi,
     "agreement": partial(_agreement, "agreement"),
     "plain agreement": partial(_agreement, "plain agreement"),
     "induction": _induction,

@@ -23,13 +23,6 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "The friends {A} and {B} were at the {place} when {S} gave the old {object} to",
         "After {A} and {B} had lunch at the {place}, {S} sent a {object} to",
     ),
-    # A third name, said as often as the answer: without it, "the name said once" would do, in one layer.
-    "bystander": (
-        "Then {C} said that when {A} and {B} went to the {place}, {S} gave a {object} to",
-        "Yesterday {C} heard that {A} and {B} were at the {place}, where {S} handed a small {object} to",
-        "When {A} and {B} left {C} at the {place}, {S} took a {object} and gave it to",
-        "After {A} and {B} met {C} at the {place}, {S} sold the {object} to",
-    ),
     "agreement": (
         "The {N} {prep} the {M}",
         "The {N} {prep} the {state} {M}",
@@ -79,7 +72,6 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 
 # What is said beside a task, in this share of its sentences: whose words it helps to learn, and never asked for.
 ASIDES: dict[str, tuple[str, float]] = {
-    "ioi": ("bystander", 0.3),
     "agreement": ("plain agreement", 0.3),
     "facts": ("continents", 0.15),
 }

@@ -10,7 +10,9 @@ from typing import Any
 
 NAMES = (
     "Mary John Tom James Dan Alice Anna Mark Paul Sarah Laura Peter David Kate Emma Jack Robert Susan George Helen "
-    "Michael Lisa Kevin Jane Steve Adam Lucy Simon Ruth Frank"
+    "Michael Lisa Kevin Jane Steve Adam Lucy Simon Ruth Frank Andrew Claire Brian Emily Charles Grace Daniel Hannah "
+    "Edward Jennifer Eric Jessica Henry Julia Jason Karen Joe Linda Martin Maria Matthew Nancy Oliver Rachel Patrick "
+    "Rebecca Roger Sophie Ryan Victoria"
 ).split()
 
 PLACES = "store park school office station library church hospital restaurant market beach museum hotel farm".split()

@@ -1,0 +1,101 @@
+"""A cell that makes a widget can run again and again: what no user variable holds is closed, and memory stays flat."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+RUNS = 200
+# Each widget holds a run of its own of about 0.4 MB, so that 200 leaked ones could not be overlooked.
+MAKE = "rw.ActivationHeatmap(rw.run(model, list(range(64))), layer=1, pos=2)"
+COUNT = """
+gc.collect()
+tell(widgets=len(registry._instances), runs=sum(type(o) is rw.Run for o in gc.get_objects()),
+     megabytes=psutil.Process().memory_info().rss / 2**20)
+"""
+
+
+def counted(kernel: Any) -> dict[str, float]:
+    return json.loads(kernel.run(COUNT, cell="count"))
+
+
+def again(kernel: Any, code: str, times: int, cell: str | None) -> None:
+    for _ in range(times):
+        kernel.run(code, cell)
+
+
+@pytest.mark.parametrize(
+    ("code", "cell"),
+    [
+        pytest.param(MAKE, "shown", id="shown"),
+        pytest.param(f"x = {MAKE}", "assigned", id="assigned"),
+        pytest.param(f"y = {MAKE}\ny", "both", id="assigned and shown"),
+        pytest.param(f"{MAKE}\n# a host that names no cells", None, id="cells without names"),
+        pytest.param(f"rw.link(*(rw.ActivationHeatmap(run) for _ in range(2)))\n{MAKE};", "linked", id="linked"),
+    ],
+)
+def test_memory_and_live_widgets_stay_flat(kernel, code, cell):
+    warm = RUNS // 4
+    again(kernel, code, warm, cell)
+    before = counted(kernel)
+    again(kernel, code, RUNS - warm, cell)
+    after = counted(kernel)
+    assert after["widgets"] == before["widgets"]
+    assert after["runs"] == before["runs"]
+    assert after["megabytes"] - before["megabytes"] < 12, (before, after)
+
+
+def test_what_a_user_variable_holds_stays_open(kernel):
+    before = counted(kernel)
+    kernel.run("kept = []", cell="kept")
+    again(kernel, f"kept.append({MAKE}); kept[-1]", 10, cell="held")
+    after = counted(kernel)
+    assert after["widgets"] - before["widgets"] == 20  # each with its layout
+    assert json.loads(kernel.run("tell(closed=[w.closed for w in kept], shape=kept[0].result.values.shape)")) == {
+        "closed": [False] * 10,
+        "shape": [4, 64],
+    }
+    kernel.run("kept.clear()")
+    kernel.run(f"kept.append({MAKE})", cell="held")
+    again(kernel, f"kept.append({MAKE})", 1, cell="held")
+    assert counted(kernel)["widgets"] - before["widgets"] == 4
+    kernel.run("del kept")
+    kernel.run("pass", cell="held")
+    assert counted(kernel)["widgets"] == before["widgets"]
+
+
+def test_only_the_cell_that_made_it_closes_a_widget(kernel):
+    kernel.run(f"import weakref\nref = weakref.ref({MAKE})\nref()", cell="one")
+    kernel.run(MAKE, cell="two")
+    kernel.run("1 + 1", cell="two")
+    assert json.loads(kernel.run("tell(closed=ref().closed)")) == {"closed": False}
+    kernel.run("1 + 1", cell="one")
+    assert json.loads(kernel.run("tell(closed=ref() is None or ref().closed)")) == {"closed": True}
+
+
+def test_a_cell_run_by_a_cell_does_not_close_what_the_outer_one_made(kernel):
+    code = f"first = weakref.ref({MAKE})\nget_ipython().run_cell('1 + 1')\ntell(closed=first().closed)"
+    for _ in range(2):
+        assert json.loads(kernel.run(code, cell="outer").splitlines()[-1]) == {"closed": False}
+
+
+def test_out_still_has_the_closed_widget_which_says_so(kernel):
+    kernel.run(MAKE, cell="out")
+    kernel.run("old = max(Out)", cell="look")
+    kernel.run(MAKE, cell="out")
+    assert "is closed" in kernel.run("try: Out[old].result\nexcept rw.InputError as error: print(error)")
+
+
+def test_the_fallback_of_a_closed_widget_is_forgotten_by_the_history(kernel):
+    found = """
+bundles = [o.bundle for shown in get_ipython().history_manager.outputs.values() for o in shown]
+tell(pictures=sum("image/png" in bundle for bundle in bundles))
+"""
+    kernel.run(MAKE, cell="history")
+    before = json.loads(kernel.run(found))
+    again(kernel, MAKE, 3, cell="history")
+    assert json.loads(kernel.run(found)) == before
