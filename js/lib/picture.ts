@@ -98,6 +98,12 @@ function resize(canvas: HTMLCanvasElement, width: number, height: number, dpr: n
   if (canvas.height !== h) canvas.height = h;
   canvas.style.width = `${w / dpr}px`; // exactly its pixels: stretched by a fraction, text blurs
   canvas.style.height = `${h / dpr}px`;
+  if (Number.isInteger(dpr)) return;
+  // The same for a place between two device pixels.
+  canvas.style.left = canvas.style.top = "0";
+  const { left, top } = canvas.getBoundingClientRect();
+  canvas.style.left = `${Math.round(left * dpr) / dpr - left}px`;
+  canvas.style.top = `${Math.round(top * dpr) / dpr - top}px`;
 }
 
 function fontMeasure(ctx: CanvasRenderingContext2D, mono: string): Measure {

@@ -26,6 +26,7 @@ from resid_widgets.widgets.page import page
 from resid_widgets.widgets.state import State, Stateful
 from resid_widgets.widgets.traits import Selected, place, same, write
 
+PATIENCE = 0.3  # seconds
 READY = {"state": "ready", "text": ""}
 _frame_ids = count(1)
 
@@ -264,7 +265,15 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         """Drop what was asked for and is not done, requests named `but` excepted."""
         self._worker.cancel(lambda key: key[0] is self._name and key[1] != but)
 
+    def _await_model(self) -> None:
+        """Say in every view that a request waits, where the model is in use for longer than a person would notice."""
+        if self._lock.acquire(timeout=PATIENCE):
+            self._lock.release()
+        else:
+            self._say("busy", "Waiting for the model: a cell is using it ...")
+
     def _apply_selection(self, layer: Any, pos: Any, job: Job) -> None:
+        self._await_model()
         self._update(lambda old: self._selecting(old, layer, pos), job)
 
     def _apply_change(self, name: str, value: Any, job: Job) -> None:

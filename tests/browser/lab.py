@@ -241,7 +241,7 @@ class Kernel:
             store_history=False,
             user_expressions=expressions,
             output_hook=lambda _: None,
-            timeout=PATIENCE,
+            timeout=3 * PATIENCE,
         )
         reply = answer["content"]
         for part in (reply, *reply.get("user_expressions", {}).values()):

@@ -94,8 +94,7 @@ class TestRefused:
     def test_blocks_that_do_not_add_up(self, fresh: Callable[..., ResidualModel]) -> None:
         model = fresh()
         shared_state(model.bridge).facts.pop("structure")
-        model.bridge.blocks[2].mlp.hook_out = Doubled(model.bridge.blocks[2].mlp.hook_out)
-        model.bridge.blocks[2].mlp.hook_out.inner.name = "blocks.2.mlp.hook_out"
+        model.bridge.blocks[2].mlp.hook_out = Doubled(model.bridge.blocks[2].mlp.hook_out).eval()
         with pytest.raises(UnsupportedModelError, match=r"at layer 2 attention and MLP do not add up .*limit 1e-04"):
             structure_of(model)
 
@@ -117,7 +116,7 @@ class TestRefused:
         from resid_widgets.models.loading import load_model
 
         config = transformers.MambaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2, state_size=4)
-        with pytest.raises(UnsupportedModelError, match="MambaForCausalLM cannot be shown: .* offers no attn_out"):
+        with pytest.raises(UnsupportedModelError, match=r"MambaForCausalLM cannot be shown: .* offers no attn_out"):
             load_model((transformers.MambaForCausalLM(config).eval(), None))
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 SOON = 20.0
 
@@ -248,6 +250,42 @@ def test_reset_returns_to_the_beginning(llama_run, page):
         assert (widget.layer, widget.pos, widget.details["pos"]) == (1, 2, 2)
 
 
+places = st.none() | st.integers(-9, 9) | st.floats() | st.text(max_size=3) | st.booleans()
+choices = st.fixed_dictionaries(
+    {},
+    optional={
+        "component": st.sampled_from(["resid_pre", "mlp_out", "z", "resid post", ""]),
+        "stat": st.sampled_from(["norm", "Update-Norm", "dimension", "projection", "kurtosis", "nrom"]) | st.integers(),
+        "dim": st.integers(-2, 40) | st.floats() | st.none() | st.just("1"),
+        "top": st.integers(-2, 40),
+        "per_layer": st.booleans(),
+        "direction": st.none() | st.lists(st.floats(), max_size=3) | st.just([1.0] * 32),
+        "colour": st.just("red"),
+    },
+)
+
+
+@given(places, places, choices)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_argument_is_shown_or_refused_with_everything_as_it_was(llama_run, layer, pos, options):
+    import resid_widgets as rw
+
+    widget = rw.ActivationHeatmap(llama_run)
+    for act in (lambda: widget.select(layer, pos), lambda: widget.change(**options)):
+        before = widget._state
+        try:
+            act()
+        except rw.InputError as error:
+            assert len(str(error)) > 10
+            assert widget._state is before
+    state = widget._state
+    assert state
+    assert (widget.layer, widget.pos, widget.frame) == (state.layer, state.pos, state.frame)
+    assert (state.details is None) is (state.layer is None or state.pos is None)
+    assert widget.stat == state.result.stat  # type: ignore[attr-defined]
+    widget.close()
+
+
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
@@ -307,6 +345,16 @@ def test_only_python_writes_traits(heatmap):
     ):
         with pytest.raises(traitlets.TraitError, match="read-only"):
             setattr(heatmap, name, value)
+
+
+def test_state_from_the_browser_is_not_taken(heatmap, page):
+    front, frame = page(heatmap), heatmap.frame
+    state = {"layer": 2, "frame": {}, "offline": True, "status": {}, "_esm": "evil", "tooltip": "mine"}
+    front.comm.callback({"content": {"data": {"method": "update", "state": state}}, "buffers": []})
+    assert (heatmap.layer, heatmap.offline, heatmap.status["state"]) == (None, False, "ready")
+    assert heatmap.frame is frame
+    assert "evil" not in heatmap._esm
+    assert heatmap.tooltip == "mine"
 
 
 def test_a_large_picture_is_fetched_by_message(llama_run, page, monkeypatch):
@@ -425,6 +473,19 @@ def test_wait_by_the_locks_holder_in_a_cell_does_not_deadlock(heatmap, page):
         assert (heatmap.layer, heatmap.pos) == (2, 2)
     assert heatmap.wait(SOON)
     assert front.answer(number)[0]["kind"] == "done"
+
+
+def test_a_click_that_waits_for_a_cell_says_so(heatmap, page):
+    front = page(heatmap)
+    with heatmap.run.model.lock:
+        number = front.post({"kind": "select", "layer": 2, "pos": 2})
+        deadline = time.monotonic() + SOON
+        while heatmap.status["state"] != "busy" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "a cell is using it" in heatmap.status["text"]
+    assert heatmap.wait(SOON)
+    assert front.answer(number)[0]["kind"] == "done"
+    assert heatmap.status == {"state": "ready", "text": ""}
 
 
 def test_python_and_browser_at_once_never_leave_a_mixed_state(heatmap, page):
