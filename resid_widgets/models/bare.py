@@ -64,12 +64,8 @@ class BareModel:
         return copy
 
     def offers(self, name: str) -> bool:
-        """Whether the hook point `name` has a place in the bare model, and shows the very value that passes there.
-
-        Some show it converted (heads apart), and the conversion may remember the bridge's last pass.
-        """
-        point = self._model.hooks.get(name)
-        return id(point) in self._places and point.hook_conversion is None
+        """Whether the hook point `name` has a place in the bare model."""
+        return id(self._model.hooks.get(name)) in self._places
 
     @torch.no_grad()
     def forward(
@@ -138,4 +134,5 @@ def _compare(model: ResidualModel, names: Sequence[str]) -> dict[str, bool]:
         same = torch.equal(bare.forward(ids, reads, last_only=False), logits)
     except (UnsupportedModelError, RuntimeError, TypeError, ValueError, AttributeError):
         same = False  # a model whose code leans on the bridge: that is what the bridge is for
+    # Where TransformerLens shows a value in another shape (heads apart), it is not the same.
     return {name: same and name in found and torch.equal(found[name], expected[name]) for name in names}

@@ -166,7 +166,8 @@ class ResidualModel:
             return []
         names = {id(m): f"original_model.{n}".rstrip(".") for n, m in self.bridge.original_model.named_modules()}
         names |= {id(m): n or "the bridge itself" for n, m in self.bridge.named_modules()}
-        return [names[id(m)] for m in modules]
+        names |= {id(point): name for name, point in self.hooks.items()}
+        return [names[id(m)].replace("_original_component.", "") for m in modules]
 
     def hook_name(self, component: str, layer: int) -> str:
         """TransformerLens' name for `component` at `layer`."""

@@ -112,9 +112,8 @@ class Stateful(ipywidgets.DOMWidget):
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
         """Take no state from the front-end but ipywidgets' own: what it wants, it asks for by message."""
-        super().set_state(
-            {name: value for name, value in sync_data.items() if name in ipywidgets.DOMWidget.class_traits()}
-        )
+        theirs = ipywidgets.DOMWidget.class_traits()
+        super().set_state({name: value for name, value in sync_data.items() if name in theirs})
 
     def notify_change(self, change: Any) -> None:
         """Tell front-end and observers of a change; while a state is being written, later."""

@@ -77,11 +77,6 @@ class Watch:
         self._request(socket.url)
         socket.on("framesent", lambda data: self.sent.append(data.encode() if isinstance(data, str) else data))
 
-    @property
-    def comm_messages(self) -> int:
-        """How many messages widgets have sent to Python so far."""
-        return sum(b'"comm_msg"' in frame for frame in self.sent)
-
     def check(self) -> None:
         """Fail if anything was wrong."""
         assert self.hosts <= {"127.0.0.1"}, f"requests went to {self.hosts}"
@@ -191,6 +186,17 @@ class Notebook:
         """Return the one widget in a cell's output, when its picture is drawn."""
         (view,) = self.views(cell)
         return view.drawn()
+
+    @property
+    def comm_messages(self) -> int:
+        """How many messages widgets have sent to Python so far."""
+        self.page.evaluate("0")  # what Chromium has seen until now arrives before its answer
+        return sum(b'"comm_msg"' in frame for frame in self.watch.sent)
+
+    def check(self) -> None:
+        """Fail if anything was wrong on the page so far."""
+        self.page.evaluate("0")
+        self.watch.check()
 
     def cells(self) -> int:
         """Return how many cells the notebook has."""

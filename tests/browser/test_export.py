@@ -60,7 +60,7 @@ def test_a_page_hovers_and_selects_with_no_kernel(run: rw.Run, tmp_path: Path, w
     view.grid.press("ArrowRight")
     view.grid.press("Enter")
     view.outlines(2, 5)
-    expect(view.field("statistic")).to_be_disabled()
+    expect(view.field("stat")).to_be_disabled()
     expect(view.notices).to_contain_text("Saved page")
     no_requests(window)
 

@@ -83,7 +83,7 @@ def test_in_jupyterlab(notebook: Notebook, cell: int) -> None:
     check_axis(notebook.page)
     check_cells(view)
     check_harmless(notebook.page)
-    notebook.watch.check()
+    notebook.check()
 
 
 def test_the_cells_of_the_lens_show_top_tokens(notebook: Notebook) -> None:

@@ -36,7 +36,7 @@ def test_a_restart_leaves_the_last_picture_and_says_so(server: Server, window: B
     view.outlines(3, 4)
     view.hover(2, 5)
     expect(view.tip).to_contain_text("layer 2")
-    expect(view.field("statistic")).to_be_disabled()
+    expect(view.field("stat")).to_be_disabled()
 
     notebook.ready()
     notebook.run()

@@ -78,7 +78,7 @@ def test_marimo_draws_and_a_click_reaches_python(
         expect(view.side).to_contain_text("cosine to final")
         view.outlines(2, 5)
         before = view.colours()
-        view.field("statistic").select_option("kurtosis")
+        view.field("stat").select_option("kurtosis")
         until(lambda: told.read_text() == "2 5 kurtosis", "Python to know of the other statistic")
         expect(view.root.locator(".rw-title")).to_contain_text("kurtosis")
         assert (view.colours() != before).any()

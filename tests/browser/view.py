@@ -115,9 +115,9 @@ class View:
             self.page.wait_for_timeout(50)
         raise AssertionError(f"cell {(layer, pos)} is not outlined, but {self.outlined()}")
 
-    def field(self, label: str) -> Locator:
-        """Return a control of the header by its label."""
-        return self.root.get_by_label(label, exact=True)
+    def field(self, name: str) -> Locator:
+        """Return a control of the header."""
+        return self.root.locator(f"[name='{name}']")
 
     def contrasts(self) -> list[dict[str, Any]]:
         """Return the contrast ratio (WCAG 2) of every text that the widget shows, from computed styles."""

@@ -89,13 +89,12 @@ class Kernel:
             except Empty:
                 return
 
-    def open_subshell(self) -> str:
+    def open_subshell(self) -> None:
         """Ask for a subshell, as JupyterLab does for its widgets, and use it for messages from now on."""
         message = self.client.session.msg("create_subshell_request")
         self.client.control_channel.send(message)
         reply = self.client.get_control_msg(timeout=PATIENCE)
         self.subshell = reply["content"]["subshell_id"]
-        return self.subshell
 
     def _take(self, timeout: float) -> dict[str, Any]:
         message = self.client.get_iopub_msg(timeout=timeout)

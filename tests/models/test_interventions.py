@@ -64,10 +64,9 @@ class TestOurs:
         action = {"blocks.0.hook_mlp_out": lambda value: None}
         with pytest.raises(UnsupportedModelError, match=r"hook_mlp_out .* 0 times"), hooked(clean, action):
             pass
-        ids = torch.tensor([IDS])
+        twice = torch.tensor([IDS])
         with pytest.raises(UnsupportedModelError, match=r"hook_mlp_out .* 2 times"), hooked(clean, action):
-            clean.bridge(ids)
-            clean.bridge(ids)
+            assert torch.equal(clean.bridge(twice), clean.bridge(twice))
 
     def test_a_user_s_hook_on_the_same_point_stays(self, fresh: Callable[..., ResidualModel]) -> None:
         model = fresh()
@@ -195,7 +194,8 @@ class TestPlumbing:
         before = run(model, IDS)
         getattr(model.bridge, switch)(True)
         after = run(model, IDS)
-        assert torch.equal(before.final_logits, after.final_logits)
+        # Other products in another order, so not the same bits.
+        torch.testing.assert_close(before.final_logits, after.final_logits, rtol=1e-5, atol=1e-5)
         assert [c.level for c in after.checks] == ["green", "green"]
 
     def test_after_transformer_lens_has_run(self, fresh: Callable[..., ResidualModel]) -> None:

@@ -42,7 +42,7 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "We went to the capital of {country}, the city of",
         "If you visit {country}, the capital is",
         "The city that is the capital of {country} is",
-        "The trains in {country} all go to the capital,",
+        "We know that the capital of {country} is",
         "{country} has its capital in the city of",
         "{country} is the land of",
     ),
