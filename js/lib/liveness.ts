@@ -7,7 +7,8 @@ interface LuminoSignal {
 
 /** Class that Jupyter's widget views wear while their channel to the kernel is closed. */
 const DISCONNECTED = "jupyter-widgets-disconnected";
-const GONE = new Set(["restarting", "autorestarting", "dead"]);
+// "starting": another program restarted it. A widget is shown by a kernel that has started, so this is a new one.
+const GONE = new Set(["starting", "restarting", "autorestarting", "dead"]);
 
 /** Call `gone` when the kernel died or was restarted: this model's channel is closed and will not come back. */
 export function watchKernel(el: HTMLElement, manager: unknown, gone: () => void, signal: AbortSignal): void {

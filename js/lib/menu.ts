@@ -26,7 +26,7 @@ export class Menu {
       (event) => this.button.setAttribute("aria-expanded", String((event as ToggleEvent).newState === "open")),
       on,
     );
-    globalThis.addEventListener("scroll", () => this.#close(), { signal, capture: true, passive: true });
+    globalThis.addEventListener("scroll", () => this.#place(), { signal, capture: true, passive: true });
     signal.addEventListener("abort", () => this.#close());
   }
 
@@ -53,16 +53,26 @@ export class Menu {
   #open(): void {
     if (!this.el.isConnected || !this.el.showPopover) return;
     this.el.showPopover();
+    this.#place();
+    this.#items()[0]?.focus({ preventScroll: true });
+  }
+
+  /** By the button, also after a scroll: hosts scroll a cell into view because it was clicked. */
+  #place(): void {
+    if (!this.#isOpen) return;
     const button = this.button.getBoundingClientRect();
     const { offsetWidth: width, offsetHeight: height } = this.el;
     const below = button.bottom + 4;
     this.el.style.left = `${Math.max(4, Math.min(button.right, innerWidth - 4) - width)}px`;
     this.el.style.top = `${below + height > innerHeight ? Math.max(4, button.top - 4 - height) : below}px`;
-    this.#items()[0]?.focus();
+  }
+
+  get #isOpen(): boolean {
+    return this.el.isConnected && this.el.matches(":popover-open");
   }
 
   #close(): void {
-    if (this.el.isConnected && this.el.matches(":popover-open")) this.el.hidePopover();
+    if (this.#isOpen) this.el.hidePopover();
   }
 
   #items = (): HTMLElement[] => [...this.el.querySelectorAll<HTMLElement>("[role=menuitem]")];

@@ -128,11 +128,11 @@ def _compare(model: ResidualModel, names: Sequence[str]) -> dict[str, bool]:
     found: dict[str, Tensor] = {}
     reads = {name: partial(expected.__setitem__, name) for name in names}
     logits = forward(model, ids, reads, last_only=False)
-    bare = BareModel(model)
-    reads = {name: partial(found.__setitem__, name) for name in names if bare.offers(name)}
     try:
+        bare = BareModel(model)
+        reads = {name: partial(found.__setitem__, name) for name in names if bare.offers(name)}
         same = torch.equal(bare.forward(ids, reads, last_only=False), logits)
-    except (UnsupportedModelError, RuntimeError, TypeError, ValueError, AttributeError):
+    except (UnsupportedModelError, RuntimeError, LookupError, TypeError, ValueError, AttributeError):
         same = False  # a model whose code leans on the bridge: that is what the bridge is for
     # Where TransformerLens shows a value in another shape (heads apart), it is not the same.
     return {name: same and name in found and torch.equal(found[name], expected[name]) for name in names}

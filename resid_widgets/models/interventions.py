@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -131,20 +132,17 @@ def fired_once(model: ResidualModel, actions: Mapping[str, Action]) -> Iterator[
         Naming the first one that was not.
     """
     fired = dict.fromkeys(actions, 0)
-
-    def counted(name: str, action: Action) -> Action:
-        def act(value: Tensor) -> Tensor | None:
-            fired[name] += 1
-            return action(value)
-
-        return act
-
-    yield {name: counted(name, action) for name, action in actions.items()}
+    yield {name: partial(_counted, fired, name, action) for name, action in actions.items()}
     wrong = next((name for name, n in fired.items() if n != 1), None)
     if wrong is not None:
         raise UnsupportedModelError(
             f"{model.name}: hook {wrong} fired {fired[wrong]} times in one pass, once was expected."
         )
+
+
+def _counted(fired: dict[str, int], name: str, action: Action, value: Tensor) -> Tensor | None:
+    fired[name] += 1
+    return action(value)
 
 
 @contextmanager
@@ -157,33 +155,28 @@ def plain_hooks(hooks: Sequence[tuple[nn.Module, str, Action]]) -> Iterator[None
         Module, ``"in"`` or ``"out"``, and a function of its first tensor argument or output.
     """
     handles: list[Any] = []
-
-    def before(action: Action) -> Callable[..., Any]:
-        def pre_hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if args and isinstance(args[0], Tensor):
-                new = action(args[0])
-                return None if new is None else ((new, *args[1:]), kwargs)
-            new = action(kwargs["hidden_states"])
-            return None if new is None else (args, {**kwargs, "hidden_states": new})
-
-        return pre_hook
-
-    def after(action: Action) -> Callable[..., Any]:
-        def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            new = action(output[0] if isinstance(output, tuple) else output)
-            if new is None:
-                return None
-            return (new, *output[1:]) if isinstance(output, tuple) else new
-
-        return hook
-
     try:
         for module, side, action in hooks:
             if side == "in":
-                handles.append(module.register_forward_pre_hook(before(action), with_kwargs=True))
+                handles.append(module.register_forward_pre_hook(partial(_before, action), with_kwargs=True))
             else:
-                handles.append(module.register_forward_hook(after(action)))
+                handles.append(module.register_forward_hook(partial(_after, action)))
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _before(action: Action, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if args and isinstance(args[0], Tensor):
+        new = action(args[0])
+        return None if new is None else ((new, *args[1:]), kwargs)
+    new = action(kwargs["hidden_states"])
+    return None if new is None else (args, {**kwargs, "hidden_states": new})
+
+
+def _after(action: Action, _: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    new = action(output[0] if isinstance(output, tuple) else output)
+    if new is None:
+        return None
+    return (new, *output[1:]) if isinstance(output, tuple) else new

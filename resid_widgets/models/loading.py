@@ -130,7 +130,7 @@ def _from_folder(
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         check_kind(name, config)
-        hf_model, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             place,
             config=config,
             dtype=dtype,
@@ -139,6 +139,7 @@ def _from_folder(
             trust_remote_code=False,
             output_loading_info=True,
         )
+        hf_model, info = loaded
         chosen = _own_tokenizer(place) if tokenizer == "auto" else tokenizer
     except ResidWidgetsError:
         raise
@@ -178,7 +179,7 @@ def _own_tokenizer(place: Path | str) -> Any:
     return tokenizer
 
 
-def _pair(source: Any) -> tuple[PreTrainedModel, Any]:
+def _pair(source: Any) -> tuple[Any, Any]:
     """Take apart ``(hf_model, tokenizer)``, or say why it is none."""
     if isinstance(source, PreTrainedModel):
         raise InputError.about(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -108,7 +108,7 @@ class Run:
         """0 .. n_layers - 1."""
         return range(self.model.n_layers)
 
-    def tensor(self, component: str, layer: int) -> Tensor:
+    def tensor(self, component: object, layer: object) -> Tensor:
         """Return one layer's activation, ``[pos, d_model]`` for the stream, on the model's device.
 
         Raises
@@ -116,7 +116,7 @@ class Run:
         InputError
             If `component` is unknown or was not kept, or `layer` is out of range.
         """
-        require_component(component)
+        component = require_component(component)
         if component not in self.components:
             _require_offered(self.model, component)
             raise InputError.about(
@@ -124,7 +124,7 @@ class Run:
             )
         return self._recorded[component, self.layer(layer)]
 
-    def layer(self, layer: int) -> int:
+    def layer(self, layer: object) -> int:
         """Return `layer` counted from 0; negative counts from the end.
 
         Raises
@@ -137,7 +137,7 @@ class Run:
             raise InputError.about("layer", layer, f"the model has layers 0 .. {n - 1}", "Choose one of them.")
         return int(layer) % n
 
-    def pos(self, pos: int) -> int:
+    def pos(self, pos: object) -> int:
         """Return `pos` counted from 0; negative counts from the end.
 
         Raises
@@ -352,18 +352,17 @@ class _Recorder:
         """One reading action for each hook point needed."""
         checked = [c for c in RESIDUAL if not (self._parallel and c == "resid_mid")]
         names = [*checked, *(c for c in self._wanted if c not in checked)]
-        return {self._model.hook_name(c, n): self._read(c, n) for n in range(self._model.n_layers) for c in names}
+        return {
+            self._model.hook_name(c, n): partial(self._read, c, n) for n in range(self._model.n_layers) for c in names
+        }
 
-    def _read(self, component: str, layer: int) -> Action:
-        def action(value: Tensor) -> None:
-            if component in RESIDUAL:
-                self._passing[component] = value
-            if component in self._wanted:
-                self.kept[component, layer] = value[0]
-            if component == "resid_post":
-                self._close_layer(layer, value)
-
-        return action
+    def _read(self, component: str, layer: int, value: Tensor) -> None:
+        if component in RESIDUAL:
+            self._passing[component] = value
+        if component in self._wanted:
+            self.kept[component, layer] = value[0]
+        if component == "resid_post":
+            self._close_layer(layer, value)
 
     def _close_layer(self, layer: int, post: Tensor) -> None:
         gap = identity_gap(self._parallel, self._passing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -106,13 +107,8 @@ def _find(model: ResidualModel) -> Structure:
     components = tuple(c for c in RESIDUAL if not (parallel and c == "resid_mid"))
     seen: dict[tuple[str, int], Tensor] = {}
 
-    def keep(component: str, layer: int) -> Action:
-        def action(value: Tensor) -> None:
-            seen[component, layer] = value
-
-        return action
-
-    actions = {model.hook_name(c, n): keep(c, n) for c in components for n in range(model.n_layers)}
+    places = [(c, n) for c in components for n in range(model.n_layers)]
+    actions: dict[str, Action] = {model.hook_name(*place): partial(seen.__setitem__, place) for place in places}
     try:
         logits = forward(model, ids, actions, last_only=False, allow_hooks=True)
     except torch.OutOfMemoryError:

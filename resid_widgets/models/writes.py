@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,9 +102,7 @@ def plain_modules(root: nn.Module) -> PlainModules:
 
 
 @torch.no_grad()
-def test_write(
-    model: ResidualModel, component: str, plain: PlainModules, reference: nn.Module | None = None
-) -> Write:
+def test_write(model: ResidualModel, component: str, plain: PlainModules, reference: nn.Module | None = None) -> Write:
     """Edit `component` both ways at two layers and compare the logits at every position."""
     structure = structure_of(model)
     if component in RESIDUAL and component not in structure.components:
@@ -134,42 +133,24 @@ def _compare(
     ids = probe_ids(model.d_vocab, model.n_ctx)
     pos = len(ids) // 2
     recorded: dict[str, Tensor] = {}
-
-    def read(name: str) -> Action:
-        return lambda value: recorded.update({name: value}) or None
-
     names = [c for c in (component, "z", "mlp_out") if model.has(c, layer)]
-    base = forward(
-        model, ids, {model.hook_name(c, layer): read(c) for c in names}, last_only=False, allow_hooks=True
-    )
+    reading: dict[str, Action] = {model.hook_name(c, layer): partial(recorded.__setitem__, c) for c in names}
+    base = forward(model, ids, reading, last_only=False, allow_hooks=True)
     value = recorded[component]
     generator = torch.Generator().manual_seed(layer)
     noise = torch.randn(value.shape, generator=generator).to(value) * value.float().std().to(value)
     head = 1 if value.ndim == 4 and value.shape[1 if component == "pattern" else 2] > 1 else 0
-
-    def shift(at: Tensor) -> Tensor:
-        """Add noise at one position (of one head)."""
-        new = at.clone().reshape(noise.shape)  # OPT flattens batch and position inside its blocks
-        where = (0, pos, head) if noise.ndim == 4 else (0, pos)
-        new[where] += noise[where]
-        return new.reshape(at.shape)
-
-    def zero_row(at: Tensor) -> Tensor:
-        new = at.clone()
-        new[0, head, pos] = 0
-        return new
-
+    shift = partial(_add_at, noise, (0, pos, head) if noise.ndim == 4 else (0, pos))
     if component == "pattern":
         # Attending to nothing must equal a head that gives nothing: no module of its own is needed to say so.
-        through_bridge = zero_row
+        through_bridge = partial(_zero_at, (0, head, pos))
         silent = recorded["z"].clone()
         silent[0, pos, head] = 0
         edits = _edit_by_value(model, layer, plain, reference, ids, "z", recorded["z"], silent)
     elif component in INNER:
         through_bridge = shift
-        if component == "mlp_post" and value.shape == recorded["mlp_out"].shape:
-            if torch.equal(value, recorded["mlp_out"]):
-                raise UnsupportedModelError("the hook point holds the MLP's output, not its neurons (mixture of experts)")
+        if component == "mlp_post" and torch.equal(value, recorded["mlp_out"]):
+            raise UnsupportedModelError("the hook point holds the MLP's output, not its neurons (mixture of experts)")
         edits = _edit_by_value(model, layer, plain, reference, ids, component, value, shift(value))
     else:
         through_bridge = shift
@@ -180,6 +161,18 @@ def _compare(
     with plain_hooks(edits):
         theirs = _reference_logits(model, ids, reference)
     return relative_gap(ours, theirs), relative_gap(ours, base)
+
+
+def _add_at(noise: Tensor, where: tuple[int, ...], value: Tensor) -> Tensor:
+    new = value.clone().reshape(noise.shape)  # OPT flattens batch and position inside its blocks
+    new[where] += noise[where]
+    return new.reshape(value.shape)
+
+
+def _zero_at(where: tuple[int, ...], value: Tensor) -> Tensor:
+    new = value.clone()
+    new[where] = 0
+    return new
 
 
 def _edit_stream(
@@ -215,33 +208,31 @@ def _edit_by_value(
 ) -> list[PlainEdit]:
     """Find the plain module that takes or gives exactly `old`, and return the edit that makes it `new`."""
     blocks = model.bridge.adapter.component_mapping["blocks"].name
-    inside = {n: m for n, m in plain.own.items() if n.startswith(f"{blocks}.{layer}.")}
-    seen: list[tuple[str, nn.Module, str, Tensor]] = []
-
-    def spy(name: str, module: nn.Module, side: str) -> PlainEdit:
-        return module, side, lambda value: seen.append((name, module, side, value.detach())) or None
-
+    inside = [m for n, m in plain.own.items() if n.startswith(f"{blocks}.{layer}.")]
+    seen: list[tuple[nn.Module, Tensor]] = []
     # Neurons and z are what a projection takes; q, k and v are what one gives.
     side = "in" if component in ("z", "mlp_post") else "out"
-    projections = [(n, m) for n, m in inside.items() if isinstance(getattr(m, "weight", None), Tensor)]
-    with plain_hooks([spy(n, m, side) for n, m in projections]):
+    projections = [m for m in inside if isinstance(getattr(m, "weight", None), Tensor)]
+    with plain_hooks([(m, side, partial(_note, seen, m)) for m in projections]):
         _reference_logits(model, ids, reference)
     flat_old, flat_new = old.reshape(len(ids), -1), new.reshape(len(ids), -1)
-    for _, module, found_side, value in seen:
+    for module, value in seen:
         columns = _columns(flat_old, value.reshape(-1, value.shape[-1]), model.gap_limit)
         if columns is not None:
-            return [(module, found_side, _replace(columns, flat_new - flat_old))]
+            return [(module, side, partial(_add_columns, columns, flat_new - flat_old))]
     raise UnsupportedModelError("no module of the model takes or gives these values, so a write cannot be verified")
 
 
-def _columns(wanted: Float[Tensor, "pos a"], given: Float[Tensor, "pos b"], limit: float) -> Tensor | None:
+def _columns(wanted: Float[Tensor, "pos a"], given: Float[Tensor, "rows b"], limit: float) -> Tensor | None:
     """For each column of `wanted`, the column of `given` that equals it at every position; None if one has none."""
     if given.shape[0] != wanted.shape[0] or given.shape[1] < wanted.shape[1]:
         return None
     # As many columns in the same order is the plain case, and settles columns that are alike (dead ReLUs).
     if given.shape == wanted.shape and relative_gap(given, wanted) <= limit:
         return torch.arange(wanted.shape[1])
-    distance = torch.cdist(wanted.T.float(), given.T.float(), p=float("inf"), compute_mode="donot_use_mm_for_euclid_dist")
+    distance = torch.cdist(
+        wanted.T.float(), given.T.float(), p=float("inf"), compute_mode="donot_use_mm_for_euclid_dist"
+    )
     best = distance.min(dim=1)
     scale = float(wanted.abs().max()) or 1.0
     if float(best.values.max()) > limit * scale or best.indices.unique().numel() != wanted.shape[1]:
@@ -249,13 +240,14 @@ def _columns(wanted: Float[Tensor, "pos a"], given: Float[Tensor, "pos b"], limi
     return best.indices
 
 
-def _replace(columns: Tensor, change: Float[Tensor, "pos a"]) -> Action:
-    def action(value: Tensor) -> Tensor:
-        new = value.clone().reshape(-1, value.shape[-1])
-        new[:, columns] += change.to(new)
-        return new.reshape(value.shape)
+def _note(seen: list[tuple[nn.Module, Tensor]], module: nn.Module, value: Tensor) -> None:
+    seen.append((module, value.detach()))
 
-    return action
+
+def _add_columns(columns: Tensor, change: Float[Tensor, "pos a"], value: Tensor) -> Tensor:
+    new = value.clone().reshape(-1, value.shape[-1])
+    new[:, columns] += change.to(new)
+    return new.reshape(value.shape)
 
 
 def _reference_logits(model: ResidualModel, ids: Sequence[int], reference: nn.Module | None) -> Tensor:

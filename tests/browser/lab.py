@@ -158,7 +158,8 @@ class Server:
     def address(self, path: str, host: str = "lab") -> str:
         """Return where a file is opened: in JupyterLab ("lab") or in Notebook 7 ("notebook")."""
         folder = {"lab": "lab/tree", "notebook": "notebooks"}[host]
-        return f"{self.url}/{folder}/{urllib.parse.quote(path)}?reset&token={self.token}"
+        reset = "reset&" if host == "lab" else ""
+        return f"{self.url}/{folder}/{urllib.parse.quote(path)}?{reset}token={self.token}"
 
     def write(self, path: str, *cells: str) -> str:
         """Write a notebook, one code cell a text (Markdown where it starts with "#! ")."""

@@ -29,8 +29,8 @@ _ARGUMENTS = (
     # No name but the local machine's resolves, whatever a page asks for.
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )
-# What the hosts themselves say on the console at every start.
-_HOSTS_OWN = ("DeprecationWarning", "favicon.ico")
+# What Notebook 7.6 throws at every start, with no widget on the page.
+_HOSTS_OWN = ("reading 'schema'", "'filebrowser:open-path' not registered")
 
 
 def chromium(playwright: Playwright) -> Browser:
@@ -52,14 +52,18 @@ class Watch:
 
     def follow(self, page: Page) -> None:
         page.on("console", lambda message: self._console(message.type, message.text, message.location.get("url", "")))
-        page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error.stack}"))
+        page.on("pageerror", lambda error: self._uncaught(error.message, str(error.stack)))
         page.on("dialog", self._dialog)
         page.on("request", lambda request: self._request(request.url))
         page.on("websocket", self._socket)
 
     def _console(self, kind: str, text: str, url: str) -> None:
-        if kind == "error" and not any(known in text + url for known in _HOSTS_OWN):
+        if kind == "error":
             self.errors.append(f"{text} ({url})")
+
+    def _uncaught(self, message: str, stack: str) -> None:
+        if not ("/static/notebook/" in stack and any(known in message for known in _HOSTS_OWN)):
+            self.errors.append(f"uncaught: {message}\n{stack}")
 
     def _dialog(self, dialog: Any) -> None:
         if dialog.type == "beforeunload":
@@ -111,7 +115,6 @@ class Notebook:
         self.watch: Watch = context.watch  # type: ignore[attr-defined]
         self.page = context.new_page()
         self._kernel = kernel
-        self._owns_kernel = kernel is None
         self.open()
 
     def open(self) -> None:
@@ -136,6 +139,7 @@ class Notebook:
         """The notebook's kernel, through a connection of its own."""
         if self._kernel is None:
             self._kernel = self.server.kernel_of(self.path)
+            self.page.on("close", lambda: self._kernel.close())
         return self._kernel
 
     def ask(self, script: str, *arguments: Any) -> Any:
@@ -203,7 +207,5 @@ class Notebook:
         return self.ask("panel => panel.content.widgets.length")
 
     def close(self) -> None:
-        """Close the page, and the connection if it is this notebook's; the kernel runs on."""
-        if self._kernel is not None and self._owns_kernel:
-            self._kernel.close()
-        self.page.close(run_before_unload=False)
+        """Close the page; the kernel runs on."""
+        self.page.close()

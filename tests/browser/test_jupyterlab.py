@@ -247,7 +247,8 @@ def test_a_cell_that_runs_again_replaces_its_widget(lab: Notebook) -> None:
 
 def test_keys_of_the_grid_are_not_shortcuts_of_the_notebook(lab: Notebook) -> None:
     cells = lab.cells()
-    lab.page.locator(".jp-Cell .jp-InputPrompt").nth(UNNAMED).click()
+    lab.page.locator(".jp-Cell .jp-InputArea-editor").nth(UNNAMED).click()
+    lab.page.keyboard.press("Escape")
     lab.page.keyboard.press("b")  # outside, "b" makes a cell and "d d" removes it: the keys do work here
     until(lambda: lab.cells() == cells + 1, "a new cell")
     lab.page.keyboard.press("d")

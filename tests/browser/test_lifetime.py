@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import nbformat
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
@@ -17,18 +17,32 @@ from tests.browser.page import Notebook, watched
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
-def test_a_restart_leaves_the_last_picture_and_says_so(server: Server, window: BrowserContext) -> None:
-    server.write(
-        "restart.ipynb",
+def by_menu(notebook: Notebook) -> None:
+    """Restart as a person does."""
+    notebook.page.evaluate("void window.jupyterapp.commands.execute('kernelmenu:restart')")
+    notebook.page.get_by_role("button", name="Confirm Kernel Restart").click()
+
+
+def by_another_program(notebook: Notebook) -> None:
+    """Restart from outside: JupyterLab is told no more than that a kernel starts."""
+    notebook.server.api(f"kernels/{notebook.kernel.id}/restart", "POST")
+
+
+@pytest.mark.parametrize("restart", [by_menu, by_another_program])
+def test_a_restart_leaves_the_last_picture_and_says_so(
+    server: Server, window: BrowserContext, restart: Callable[[Notebook], None]
+) -> None:
+    path = server.write(
+        f"restart-{restart.__name__}.ipynb",
         "from tests.browser.scenes import *\nrun = rw.run(rw.load_model(progress=False), SENTENCE)",
         "rw.ActivationHeatmap(run, layer=1, pos=2)",
     )
-    notebook = Notebook(server, window, "restart.ipynb")
+    notebook = Notebook(server, window, path)
     notebook.run()
     view = notebook.view(1)
     view.outlines(1, 2)
     before = view.colours()
-    server.api(f"kernels/{notebook.kernel.id}/restart", "POST")
+    restart(notebook)
     expect(view.notices).to_contain_text("Not connected")
     expect(view.notices).to_contain_text("run the cell again")
     assert (view.colours() == before).all()
@@ -74,7 +88,10 @@ def test_a_saved_notebook_has_pictures(server: Server, saved: str) -> None:
 def test_opened_with_a_fresh_kernel_a_notebook_shows_the_pictures(
     server: Server, saved: str, window: BrowserContext
 ) -> None:
-    shutil.copy(server.files / saved, server.files / "copy.ipynb")
+    # As it comes from somebody else. (JupyterLab trusts what was run here, and then looks for the widget alone.)
+    book = nbformat.read(server.files / saved, as_version=4)
+    book.cells.append(nbformat.v4.new_markdown_cell("from elsewhere"))
+    nbformat.write(book, server.files / "copy.ipynb")
     notebook = Notebook(server, window, "copy.ipynb")
     for cell in (0, 1):
         output = notebook.page.locator(f".jp-Cell[data-windowed-list-index='{cell}'] .jp-OutputArea")

@@ -29,20 +29,20 @@ def again(kernel: Any, code: str, times: int, cell: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "cell"),
+    ("code", "cell", "times"),
     [
-        pytest.param(MAKE, "shown", id="shown"),
-        pytest.param(f"x = {MAKE}", "assigned", id="assigned"),
-        pytest.param(f"y = {MAKE}\ny", "both", id="assigned and shown"),
-        pytest.param(f"{MAKE}\n# a host that names no cells", None, id="cells without names"),
-        pytest.param(f"rw.link(*(rw.ActivationHeatmap(run) for _ in range(2)))\n{MAKE};", "linked", id="linked"),
+        pytest.param(MAKE, "shown", RUNS, id="shown"),
+        pytest.param(f"x = {MAKE}", "assigned", RUNS, id="assigned"),
+        pytest.param(f"y = {MAKE}\ny", "both", RUNS // 4, id="assigned and shown"),
+        pytest.param(f"{MAKE};", None, RUNS, id="cells without names"),
+        pytest.param(f"rw.link(*(rw.ActivationHeatmap(run) for _ in range(2)))\n{MAKE};", "linked", RUNS, id="linked"),
     ],
 )
-def test_memory_and_live_widgets_stay_flat(kernel, code, cell):
-    warm = RUNS // 4
+def test_memory_and_live_widgets_stay_flat(kernel, code, cell, times):
+    warm = times // 4
     again(kernel, code, warm, cell)
     before = counted(kernel)
-    again(kernel, code, RUNS - warm, cell)
+    again(kernel, code, times - warm, cell)
     after = counted(kernel)
     assert after["widgets"] == before["widgets"]
     assert after["runs"] == before["runs"]

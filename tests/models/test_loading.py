@@ -30,6 +30,10 @@ def logits(hf_model: Any) -> torch.Tensor:
         return hf_model(torch.tensor([IDS]), use_cache=False).logits[0]
 
 
+def same(found: Any, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Llama with a tokenizer, as `save_pretrained` writes it."""
@@ -56,14 +60,14 @@ class TestPair:
         before, kinds = logits(hf_model), [type(m) for m in hf_model.modules()]
         config = hf_model.config.to_dict()
         model = load_model((hf_model, tokenizer))
-        assert torch.equal(run(model, IDS, keep="logits").logits, before)
+        same(run(model, IDS, keep="logits").logits, before)
         assert torch.equal(logits(hf_model), before)
         assert [type(m) for m in hf_model.modules()] == kinds
         assert hf_model.config.to_dict() == config
         assert not any(m._forward_hooks or m._forward_pre_hooks for m in hf_model.modules())
         with torch.no_grad():
             hf_model.model.layers[0].mlp.down_proj.weight.zero_()
-        assert torch.equal(run(model, IDS, keep="logits").logits, before), "nothing is shared"
+        same(run(model, IDS, keep="logits").logits, before)
 
     def test_the_tokenizer_is_left_alone(self) -> None:
         tokenizer = word_level(WORDS, bos=False, specials={"bos_token": "<bos>", "unk_token": "<unk>"})
@@ -78,7 +82,7 @@ class TestPair:
         before = logits(hf_model)
         model = load_model((hf_model, None), copy=False)
         assert model.bridge.original_model is hf_model
-        assert torch.equal(run(model, IDS, keep="logits").logits, before)
+        same(run(model, IDS, keep="logits").logits, before)
 
     def test_without_tokenizer_ids_only(self) -> None:
         model = load_model((build("llama"), None))
@@ -199,7 +203,7 @@ class TestFolder:
         assert recorded.token_ids == (1, 3, 5)
         with torch.no_grad():
             expected = build("llama")(torch.tensor([[1, 3, 5]])).logits[0]
-        assert torch.equal(recorded.logits, expected)
+        same(recorded.logits, expected)
 
     def test_as_text_and_without_tokenizer(self, saved: Path) -> None:
         model = load_model(str(saved), tokenizer=None, progress=False)
@@ -217,7 +221,7 @@ class TestFolder:
         hf_model = build("gpt2")
         hf_model.transformer.save_pretrained(tmp_path)
         model = load_model(tmp_path, tokenizer=None, progress=False)
-        assert torch.equal(run(model, IDS, keep="logits").logits, logits(hf_model))
+        same(run(model, IDS, keep="logits").logits, logits(hf_model))
 
     def test_weights_that_are_not_used_are_said(self, folder: Path) -> None:
         settings(folder, num_hidden_layers=2)
@@ -462,15 +466,17 @@ class TestOptions:
         torch.testing.assert_close(recorded.final_logits.cpu(), here.final_logits, rtol=1e-3, atol=1e-3)
 
 
+@pytest.fixture(scope="module")
+def bridge() -> TransformerBridge:
+    """A bridge that the user made."""
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    hf_model = build("llama")
+    made = build_bridge_from_module(hf_model, "LlamaForCausalLM", hf_config=hf_model.config, tokenizer=None)
+    return made.eval()
+
+
 class TestLiveBridge:
-    @pytest.fixture(scope="class")
-    def bridge(self) -> TransformerBridge:
-        from transformer_lens.model_bridge.sources import build_bridge_from_module
-
-        hf_model = build("llama")
-        made = build_bridge_from_module(hf_model, "LlamaForCausalLM", hf_config=hf_model.config, tokenizer=None)
-        return made.eval()
-
     def test_everything_takes_it(self, bridge: TransformerBridge) -> None:
         model = load_model(bridge)
         assert model.bridge is bridge
@@ -478,7 +484,7 @@ class TestLiveBridge:
         assert load_model(model).bridge is bridge
         expected = logits(build("llama"))
         for source in (bridge, model):
-            assert torch.equal(run(source, IDS, keep="logits").logits, expected)
+            same(run(source, IDS, keep="logits").logits, expected)
 
     def test_wrappers_share_one_lock(self, bridge: TransformerBridge) -> None:
         assert as_model(bridge).lock is load_model(bridge).lock

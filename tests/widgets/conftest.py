@@ -68,7 +68,7 @@ class Page:
     def ask(self, kind: str, **more: Any) -> tuple[dict[str, Any], list[Any]]:
         """Send a message and return its one answer with the buffers."""
         number = self.post({"kind": kind, **more})
-        assert self.widget.wait(20)
+        assert self.widget.wait(120)
         return self.answer(number)
 
     def answer(self, number: int) -> tuple[dict[str, Any], list[Any]]:

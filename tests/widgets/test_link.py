@@ -84,10 +84,10 @@ def test_widgets_of_two_models_can_be_linked_and_clicked_at_once(llama_run, make
     for turn in range(20):
         fronts[turn % 2].post({"kind": "select", "layer": turn % 4, "pos": turn % 7})
         with a._lock if turn % 2 else b._lock:
-            assert a.wait(20)
-            assert b.wait(20)
-    assert a.wait(20)
-    assert b.wait(20)
+            assert a.wait(120)
+            assert b.wait(120)
+    assert a.wait(120)
+    assert b.wait(120)
     assert (a.layer, a.pos) == (b.layer, b.pos)
 
 
