@@ -52,7 +52,9 @@ class BareModel:
         if id(module) in self._copies:
             return self._copies[id(module)]
         if isinstance(module, GeneralizedComponent):
-            copy = self._copy(module._modules["_original_component"])
+            original = module._modules["_original_component"]
+            assert original is not None, "a wrapper stands around something"
+            copy = self._copy(original)
             self._places[id(module.hook_in)] = copy, "in"
             self._places[id(module.hook_out)] = copy, "out"
         else:

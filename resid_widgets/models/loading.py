@@ -72,7 +72,7 @@ def load_model(
     if isinstance(source, str) and not source.strip():
         raise InputError.about("source", source, "it is empty", "Leave it out for the bundled tiny model.")
     if source is None:
-        return _from_folder(TINY, "tiny", tokenizer, wanted_dtype, wanted_device, progress)
+        return _from_folder(TINY, "tiny", tokenizer, wanted_dtype, wanted_device, progress=False)
     if isinstance(source, (tuple, list, PreTrainedModel)):
         hf_model, own = _pair(source)
         if copy:

@@ -67,9 +67,9 @@ def write_test(model: ResidualModel, component: str) -> Write:
     """Return the remembered outcome for `component`, testing it on first use."""
     facts = model._shared.facts
     with model.lock:
-        if ("write", component) not in facts:
-            facts["write", component] = test_write(model, component, plain_modules(model.bridge.original_model))
-    return facts["write", component]
+        if f"write {component}" not in facts:
+            facts[f"write {component}"] = test_write(model, component, plain_modules(model.bridge.original_model))
+    return facts[f"write {component}"]
 
 
 def write_matrix(model: ResidualModel, reference: nn.Module | None = None) -> dict[str, Write]:
@@ -163,6 +163,12 @@ def _compare(
     return relative_gap(ours, theirs), relative_gap(ours, base)
 
 
+def _blocks_path(model: ResidualModel) -> str:
+    mapping = model.bridge.adapter.component_mapping
+    assert mapping is not None, "every bridge that has blocks says where they are"
+    return str(mapping["blocks"].name)
+
+
 def _add_at(noise: Tensor, where: tuple[int, ...], value: Tensor) -> Tensor:
     new = value.clone().reshape(noise.shape)  # OPT flattens batch and position inside its blocks
     new[where] += noise[where]
@@ -179,7 +185,7 @@ def _edit_stream(
     model: ResidualModel, component: str, layer: int, plain: PlainModules, shift: Action
 ) -> list[PlainEdit]:
     """Plain edits that add the same noise to the stream, using only where a block begins, ends and feeds its MLP."""
-    blocks = model.bridge.adapter.component_mapping["blocks"].name
+    blocks = _blocks_path(model)
     block = plain.called[f"{blocks}.{layer}"]
     if component == "resid_pre":
         return [(block, "in", shift)]
@@ -207,7 +213,7 @@ def _edit_by_value(
     new: Float[Tensor, "1 pos *width"],
 ) -> list[PlainEdit]:
     """Find the plain module that takes or gives exactly `old`, and return the edit that makes it `new`."""
-    blocks = model.bridge.adapter.component_mapping["blocks"].name
+    blocks = _blocks_path(model)
     inside = [m for n, m in plain.own.items() if n.startswith(f"{blocks}.{layer}.")]
     seen: list[tuple[nn.Module, Tensor]] = []
     # Neurons and z are what a projection takes; q, k and v are what one gives.

@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import nbformat
 import zmq.asyncio
@@ -117,7 +117,7 @@ class Server:
         self.url = f"http://127.0.0.1:{free_port()}"
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.files.mkdir(parents=True)
         env = isolated(self.home)
         for plugin, values in _OFFLINE_SETTINGS.items():

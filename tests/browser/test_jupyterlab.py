@@ -19,8 +19,10 @@ CELLS = (
     "w = rw.ActivationHeatmap(run)\nw",
     "w",
     "lens = rw.LogitLensHeatmap(run)\nlens",
-    "import IPython.display\na, b = rw.ActivationHeatmap(run, 'mlp_out'), rw.LogitLensHeatmap(run)\n"
-    "rw.link(a, b)\nIPython.display.display(a, b)",
+    (
+        "import IPython.display\na, b = rw.ActivationHeatmap(run, 'mlp_out'), rw.LogitLensHeatmap(run)\n"
+        "rw.link(a, b)\nIPython.display.display(a, b)"
+    ),
     "rw.ActivationHeatmap(run)",
 )
 FIRST, SECOND, LENS, LINKED, UNNAMED = range(len(CELLS))
@@ -232,12 +234,13 @@ def test_linked_widgets_share_a_selection(lab: Notebook) -> None:
 
 
 def test_a_cell_that_runs_again_replaces_its_widget(lab: Notebook) -> None:
-    alive = "sorted(k for k, v in __import__('ipywidgets').widgets.widget._instances.items() if 'Heatmap' in type(v).__name__)"
+    instances = "__import__('ipywidgets').widgets.widget._instances"
+    alive = f"sorted(k for k, v in {instances}.items() if 'Heatmap' in type(v).__name__)"
     lab.view(UNNAMED)
     before = lab.kernel.value(alive)
     for _ in range(3):
         lab.run(UNNAMED)
-        view = lab.view(UNNAMED)
+    view = lab.view(UNNAMED)
     after = lab.kernel.value(alive)
     assert len(after) == len(before)
     assert len(set(before) - set(after)) == 1  # only the unnamed one is new: variables hold the others

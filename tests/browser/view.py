@@ -92,7 +92,8 @@ class View:
               const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
               let [left, right, top, bottom] = [width, -1, height, -1];
               for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) if (data[4 * (y * width + x) + 3] > 60) {
-                left = Math.min(left, x); right = Math.max(right, x); top = Math.min(top, y); bottom = Math.max(bottom, y);
+                left = Math.min(left, x); right = Math.max(right, x);
+                top = Math.min(top, y); bottom = Math.max(bottom, y);
               }
               const by = canvas.getBoundingClientRect();
               const scale = by.width / width;

@@ -69,16 +69,21 @@ def test_training_never_says_what_is_held_out() -> None:
 
 
 def test_the_corpus_says_every_piece_of_the_vocabulary_and_no_other() -> None:
+    from resid_widgets.models.tiny import grammar
+    from resid_widgets.models.tiny.choices import Choices
     from resid_widgets.models.tiny.corpus import Corpus
     from resid_widgets.models.tiny.tokenizer import SPECIALS, word_ids
+    from resid_widgets.models.tiny.vocabulary import pieces
+    from resid_widgets.models.tiny.words import CONTENT
 
     corpus, ids = Corpus("pieces"), word_ids()
-    missing = set(ids.values()) - {ids[special] for special in SPECIALS}
-    for _ in range(60_000):
-        missing.difference_update(corpus.document().ids)
-        if not missing:
-            break
-    assert not missing
+    said = {piece for _ in range(4000) for piece in corpus.document().ids}  # a piece without an id would raise
+    # A word that can begin a repeated sequence does so too seldom to wait for.
+    choose = Choices.seeded("pieces")
+    firsts = {pieces(grammar.sentence("induction", choose).text)[0] for _ in range(300)}
+    assert firsts <= set(CONTENT)
+    assert len(firsts) > 150
+    assert set(ids.values()) - said <= {ids[piece] for piece in (*SPECIALS, *CONTENT)}
 
 
 def test_a_text_has_one_derivation() -> None:
@@ -287,7 +292,7 @@ def test_a_name_moves_from_where_it_is_repeated_to_the_end(
     assert last[0] == pytest.approx(0, abs=0.02)
     assert name[1] > 0.9, "the answer must not be found in one layer"
     assert last[-1] == pytest.approx(1, abs=1e-3)
-    assert name[-2] < 0.1
+    assert name[-2] < 0.15
 
 
 def test_the_checkpoints_show_the_phase_changes(card: dict[str, Any]) -> None:
@@ -295,7 +300,7 @@ def test_the_checkpoints_show_the_phase_changes(card: dict[str, Any]) -> None:
 
     stages = [*(card["checkpoints"][name] for name in checkpoints()), card["final"]]
     induction = [stage["accuracy"]["induction"]["top"] for stage in stages]
-    assert induction[0] < 0.2 < 0.8 < induction[-2]
+    assert max(induction[:-1]) < 0.2 < 0.95 < induction[-1]
     losses = [stage["loss"]["model"] for stage in stages]
     assert losses == sorted(losses, reverse=True)
 
