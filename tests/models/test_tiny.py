@@ -105,7 +105,7 @@ def test_a_text_has_one_derivation() -> None:
     }
 
     def pattern(frame: str) -> re.Pattern[str]:
-        return re.compile(re.sub(r"\{(\w+)\}", lambda slot: f"(?:{'|'.join(pools[slot[1]])})", frame) + r"\b")
+        return re.compile(re.sub(r"\{(\w+)\}", lambda slot: f"(?:{'|'.join(pools[slot[1]])})", frame) + r"(?!\w)")
 
     frames = {(kind, i): pattern(frame) for kind, kinds in TEMPLATES.items() for i, frame in enumerate(kinds)}
     choose = Choices.seeded("derivations")
