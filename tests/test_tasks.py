@@ -214,7 +214,7 @@ def test_the_description_says_which_words_were_left_out() -> None:
     assert all(word in task.description for word in cut)
     assert not any(f" {word}" in prompt.text for word in cut for prompt in task.prompts)
     assert not any(f" {word}" in pair.clean + pair.corrupt for word in cut for pair in task.pairs)
-    assert "All of its 62" in tasks.load("ioi", tiny_tokenizer(), n=1).description
+    assert "All of its 92" in tasks.load("ioi", tiny_tokenizer(), n=1).description
 
 
 def test_a_tokenizer_that_cuts_the_answer_is_refused_by_name() -> None:

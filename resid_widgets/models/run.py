@@ -92,8 +92,8 @@ class Run:
 
     @cached_property
     def memory(self) -> int:
-        """Bytes that the recorded activations and logits hold."""
-        tensors = [*self._recorded.values(), self.final_logits if self.logits is None else self.logits]
+        """Bytes that the recorded activations, their norms and logits hold."""
+        tensors = [*self._recorded.values(), self._norms, self.final_logits if self.logits is None else self.logits]
         return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
 
     @cached_property
@@ -326,7 +326,8 @@ def kept_memory(model: ResidualModel, n_pos: int, kept: Sequence[str], all_logit
     numbers = model.n_layers * sum(width[c] for c in kept if not (shared and c == "resid_pre"))
     numbers += model.d_model if shared else 0
     logits = (n_pos if all_logits else 1) * model.d_vocab
-    return (n_pos * numbers + logits) * model.dtype.itemsize
+    norms = model.n_layers * n_pos * 4  # float32, whatever the model computes in
+    return (n_pos * numbers + logits) * model.dtype.itemsize + norms
 
 
 def _d_mlp(model: ResidualModel) -> int:

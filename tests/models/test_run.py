@@ -180,7 +180,7 @@ class TestKept:
         if family == "gpt_neox" and keep is not None and not isinstance(keep, str):
             keep = [c for c in keep if c != "resid_mid"]
         recorded = run(model, IDS, keep=keep)
-        tensors = [*recorded._recorded.values(), recorded.final_logits]
+        tensors = [*recorded._recorded.values(), recorded._norms, recorded.final_logits]
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
         assert recorded.memory == sum(storages.values())
         kept = kept_memory(model, len(IDS), recorded.components, recorded.logits is not None)

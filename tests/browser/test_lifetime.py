@@ -1,0 +1,142 @@
+"""What a widget shows when its kernel goes, when its notebook is opened again, and when its cell leaves the screen."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+
+import nbformat
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect
+
+from tests.browser.lab import Kernel, Server, until
+from tests.browser.page import Notebook, watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+
+def by_menu(notebook: Notebook) -> None:
+    """Restart as a person does."""
+    notebook.page.evaluate("void window.jupyterapp.commands.execute('kernelmenu:restart')")
+    notebook.page.get_by_role("button", name="Confirm Kernel Restart").click()
+
+
+def by_another_program(notebook: Notebook) -> None:
+    """Restart from outside: JupyterLab is told no more than that a kernel starts."""
+    notebook.server.api(f"kernels/{notebook.kernel.id}/restart", "POST")
+
+
+@pytest.mark.parametrize("restart", [by_menu, by_another_program])
+def test_a_restart_leaves_the_last_picture_and_says_so(
+    server: Server, window: BrowserContext, restart: Callable[[Notebook], None]
+) -> None:
+    path = server.write(
+        f"restart-{restart.__name__}.ipynb",
+        "from tests.browser.scenes import *\nrun = rw.run(rw.load_model(progress=False), SENTENCE)",
+        "rw.ActivationHeatmap(run, layer=1, pos=2)",
+    )
+    notebook = Notebook(server, window, path)
+    notebook.run()
+    view = notebook.view(1)
+    view.outlines(1, 2)
+    before = view.colours()
+    restart(notebook)
+    expect(view.notices).to_contain_text("Not connected")
+    expect(view.notices).to_contain_text("run the cell again")
+    assert (view.colours() == before).all()
+    view.click(3, 4)  # the picture can still be looked at
+    view.outlines(3, 4)
+    view.hover(2, 5)
+    expect(view.tip).to_contain_text("layer 2")
+    expect(view.field("stat")).to_be_disabled()
+
+    notebook.ready()
+    notebook.run()
+    fresh = notebook.view(1)
+    fresh.outlines(1, 2)
+    expect(fresh.notices).to_have_count(0)
+    assert (fresh.colours() == before).all()
+    fresh.click(3, 4)
+    expect(fresh.side).to_contain_text("cosine to final")
+    notebook.close()
+
+
+@pytest.fixture(scope="module")
+def saved(server: Server, browser: Browser, kernel: Kernel) -> Iterator[str]:
+    """A notebook that was run and saved, with its kernel's widgets still alive."""
+    server.write("saved.ipynb", "saved = rw.ActivationHeatmap(run)\nsaved", "rw.LogitLensHeatmap(run)")
+    with watched(browser) as context:
+        notebook = Notebook(server, context, "saved.ipynb", kernel=kernel)
+        notebook.run()
+        notebook.view(1)
+        notebook.save()
+        notebook.close()
+    yield "saved.ipynb"
+    kernel.run("import ipywidgets; ipywidgets.Widget.close_all()")
+
+
+def test_a_saved_notebook_has_pictures(server: Server, saved: str) -> None:
+    for cell in json.loads((server.files / saved).read_text())["cells"]:
+        (output,) = cell["outputs"]
+        picture = base64.b64decode("".join(output["data"]["image/png"]))
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) > 5000
+
+
+def test_opened_with_a_fresh_kernel_a_notebook_shows_the_pictures(
+    server: Server, saved: str, window: BrowserContext
+) -> None:
+    # As it comes from somebody else. (JupyterLab trusts what was run here, and then looks for the widget alone.)
+    book = nbformat.read(server.files / saved, as_version=4)
+    book.cells.append(nbformat.v4.new_markdown_cell("from elsewhere"))
+    nbformat.write(book, server.files / "copy.ipynb")
+    notebook = Notebook(server, window, "copy.ipynb")
+    for cell in (0, 1):
+        output = notebook.page.locator(f".jp-Cell[data-windowed-list-index='{cell}'] .jp-OutputArea")
+        picture = output.locator("img")
+        expect(picture).to_be_visible()
+        assert picture.evaluate("img => img.decode().then(() => img.naturalWidth)") > 400
+        expect(output).not_to_contain_text("Error")
+        assert output.locator(".rw").count() == 0
+    notebook.close()
+
+
+@pytest.mark.parametrize("mode", ["full", "defer", "contentVisibility", "none"])
+def test_a_picture_that_was_scrolled_away_is_there_again(
+    server: Server, kernel: Kernel, window: BrowserContext, mode: str
+) -> None:
+    """JupyterLab takes cells that are out of sight off the page, each mode in its own way."""
+    tall = "#! " + "\n\n".join(["a line of text"] * 30)
+    server.write("long.ipynb", "scrolled = rw.ActivationHeatmap(run)\nscrolled", *[tall] * 25)
+    server.set("@jupyterlab/notebook-extension:tracker", windowingMode=mode)
+    try:
+        notebook = Notebook(server, window, "long.ipynb", kernel=kernel)
+        notebook.run(0)
+        view = notebook.view(0)
+        before = view.colours()
+        assert len(np.unique(before.reshape(-1, 4), axis=0)) > 15
+        for _ in range(2):
+            notebook.ask("panel => panel.content.scrollToItem(25, 'end')")
+            until(lambda: _away(notebook), "the picture out of sight")
+            kernel.run("scrolled.select(2, 5)")  # what happens meanwhile is not lost
+            notebook.ask("panel => panel.content.scrollToItem(0, 'start')")
+            view.drawn().outlines(2, 5)
+            assert (view.colours() == before).all()
+        view.click(1, 3)
+        kernel.wait("[scrolled.layer, scrolled.pos]", [1, 3])
+        notebook.close()
+    finally:
+        server.set("@jupyterlab/notebook-extension:tracker")
+        kernel.run("import ipywidgets; ipywidgets.Widget.close_all()")
+
+
+def _away(notebook: Notebook) -> bool:
+    return notebook.page.evaluate(
+        """() => {
+          const canvas = document.querySelector(".rw canvas");
+          const box = canvas?.getBoundingClientRect();
+          return !box || !box.height || box.bottom < 0 || box.top > innerHeight;
+        }"""
+    )

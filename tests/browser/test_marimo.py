@@ -1,0 +1,94 @@
+"""The widgets in marimo, which knows anywidgets and nothing else of Jupyter's."""
+
+from __future__ import annotations
+
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from tests.browser.lab import free_port, isolated, running, say, until
+from tests.browser.view import View
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+APP = """
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    from pathlib import Path
+    from tests.browser.scenes import SENTENCE, rw
+
+    run = rw.run(rw.load_model(progress=False), SENTENCE)
+    told = Path("told.txt")
+    return run, rw, told
+
+
+@app.cell
+def _(run, rw, told):
+    w = rw.ActivationHeatmap(run)
+    w.observe(lambda _: told.write_text(f"{w.layer} {w.pos} {w.stat}"), names=["layer", "pos", "stat"])
+    w
+    return
+
+
+@app.cell
+def _(run, rw):
+    rw.LogitLensHeatmap(run, layer=1, pos=2)
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+def test_marimo_draws_and_a_click_reaches_python(
+    tmp_path: Path, front_end_files: list[Path], window: BrowserContext
+) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    options = ["--headless", "--no-token", "--host", "127.0.0.1", "--port", str(port), "--skip-update-check"]
+    command = [sys.executable, "-m", "marimo", "run", "app.py", *options]
+    log = tmp_path / "marimo.log"
+    with running(command, tmp_path, isolated(tmp_path / "home"), log) as process:
+        until(lambda: process.poll() is not None or _answers(url), "the marimo server")
+        assert process.poll() is None, say(process, log)
+        page = window.new_page()
+        page.goto(url)
+        views = page.locator(".rw")
+        expect(views).to_have_count(2)
+        view, lens = (View(views.nth(n)).drawn() for n in range(2))
+        assert len(np.unique(view.colours().reshape(-1, 4), axis=0)) > 15
+        lens.outlines(1, 2)
+        expect(lens.side).to_contain_text("layer 1")
+
+        view.click(2, 5)
+        told = tmp_path / "told.txt"
+        until(lambda: told.exists() and told.read_text() == "2 5 norm", "Python to know of the click")
+        expect(view.side).to_contain_text("cosine to final")
+        view.outlines(2, 5)
+        before = view.colours()
+        view.field("stat").select_option("kurtosis")
+        until(lambda: told.read_text() == "2 5 kurtosis", "Python to know of the other statistic")
+        expect(view.root.locator(".rw-title")).to_contain_text("kurtosis")
+        assert (view.colours() != before).any()
+        view.hover(0, 3)
+        expect(view.tip).to_contain_text("layer 0")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False

@@ -1,0 +1,50 @@
+"""What nbconvert makes of a notebook that it has run itself: a page whose pictures need no JavaScript."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from tests.browser.lab import PATIENCE, isolated
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+CELLS = (
+    "from tests.browser.scenes import *\nrun = rw.run(rw.load_model(progress=False), SENTENCE)",
+    "rw.ActivationHeatmap(run)",
+    "rw.LogitLensHeatmap(run)",
+)
+# The page's own libraries come from other hosts; the pictures must need none of them.
+NO_LIBRARIES = ("--HTMLExporter.require_js_url=", "--HTMLExporter.mathjax_url=", "--HTMLExporter.jquery_url=")
+
+
+def test_nbconvert_shows_the_pictures(tmp_path: Path, front_end_files: list[Path], window: BrowserContext) -> None:
+    cells = [nbformat.v4.new_code_cell(text) for text in CELLS]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "book.ipynb")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "jupyter", "nbconvert", "--execute", "--to", "html", "book.ipynb"),
+            "--ExecutePreprocessor.store_widget_state=False",
+            *NO_LIBRARIES,
+        ],
+        cwd=tmp_path,
+        env=isolated(tmp_path / "home"),
+        check=True,
+        capture_output=True,
+        timeout=3 * PATIENCE,
+    )
+    html = (tmp_path / "book.html").read_text()
+    assert html.count("data:image/png;base64,") == 2
+    page = window.new_page()
+    page.goto((tmp_path / "book.html").as_uri())
+    pictures = page.locator(".jp-OutputArea img")
+    expect(pictures).to_have_count(2)
+    for picture in pictures.all():
+        expect(picture).to_be_visible()
+        assert picture.evaluate("img => img.decode().then(() => img.naturalWidth)") > 400
+    expect(page.locator("body")).not_to_contain_text("Error")
