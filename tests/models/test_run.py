@@ -237,7 +237,7 @@ class TestAccess:
     def test_it_prints(self, llama: ResidualModel, everything: Run) -> None:
         assert "7 tokens · ids as given · float32" in repr(everything)
         assert "[green] stream adds up, gap" in repr(everything)
-        assert "keeps logits (2.7 kB)" in repr(run(llama, IDS, keep="logits"))
+        assert "keeps logits (2.8 kB)" in repr(run(llama, IDS, keep="logits"))
 
 
 class TestTokens:
