@@ -117,9 +117,6 @@ class Exports:
             self._drawn = (result, picture)
         return self._drawn[1]
 
-    def _forget_picture(self) -> None:
-        self._drawn = None
-
 
 def draw(result: GridResult, form: str, dpi: int, *, tight: bool = True) -> bytes:
     """Return a result's figure as a file's content; not `tight` takes half the time."""

@@ -88,8 +88,3 @@ def planes(columns: Sequence[tuple[str, NDArray[Any]]]) -> dict[str, Any] | None
             _form(float(np.nanmax(np.abs(values), initial=0.0, where=np.isfinite(values)))) for _, values in columns
         ],
     }
-
-
-def _largest(values: NDArray[Any]) -> float:
-    """Return the largest finite size among `values`."""
-    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))
