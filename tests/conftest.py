@@ -64,7 +64,7 @@ def no_hooks_left() -> Iterator[None]:
     models = sys.modules.get("resid_widgets.models.model")
     if models is None:
         return
-    from resid_widgets.models.interventions import foreign_hooks
+    from resid_widgets.models.hooks import foreign_hooks
 
     for bridge, shared in list(models._shared.items()):
         with shared.lock:  # a worker may be in the middle of a pass

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from resid_widgets.models.run import Run
 
 
-def setup_code(run: Run, names: Sequence[str]) -> str:
-    """Return the start of a script: ``bridge``, ``tokens``, and a ``cache`` of the hook points `names`.
+def boot_code(run: Run) -> str:
+    """Return the start of a script: ``bridge`` and ``tokens``.
 
     A model that cannot be loaded again by name or folder is left for the reader to define.
     """
@@ -26,10 +26,14 @@ def setup_code(run: Run, names: Sequence[str]) -> str:
         lines.append(f"bridge = TransformerBridge.boot_transformers({source!r}, {options})")
     else:
         lines.append("bridge: TransformerBridge  # the model was not loaded by name: define it above")
+    return "\n".join([*lines, f"tokens = torch.tensor([{list(origin.token_ids)}], device={origin.device!r})"])
+
+
+def setup_code(run: Run, names: Sequence[str]) -> str:
+    """Return the start of a script: ``bridge``, ``tokens``, and a ``cache`` of the hook points `names`."""
     return "\n".join(
         [
-            *lines,
-            f"tokens = torch.tensor([{list(origin.token_ids)}], device={origin.device!r})",
+            boot_code(run),
             f"names = {list(dict.fromkeys(names))}",
             "with torch.no_grad():",
             "    _, cache = bridge.run_with_cache(tokens, names_filter=lambda name: name in names)",

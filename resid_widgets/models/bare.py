@@ -9,7 +9,8 @@ both ways; what does not is recorded through the bridge.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -19,9 +20,10 @@ from transformer_lens.model_bridge.generalized_components.base import Generalize
 
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.forward import call_options, forward, rows_of
-from resid_widgets.models.interventions import Action, fired_once, plain_hooks
+from resid_widgets.models.hooks import Action, fired_once, plain_hooks, without_foreign_hooks
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.structure import probe_ids
+from resid_widgets.models.structure import probe_ids, relative_gap
+from resid_widgets.sites import COMPONENTS, STREAM
 
 _HOOK_TABLES = (
     "_forward_hooks",
@@ -81,11 +83,23 @@ class BareModel:
             If one is not called exactly once.
         """
         tokens = torch.tensor([list(ids)], device=self._model.device)
+        with self.acting(actions):
+            output = self.root(input_ids=tokens, **call_options(self.root, last_only))
+        return rows_of(output.logits, last_only)
+
+    @contextmanager
+    def acting(self, actions: Mapping[str, Action]) -> Iterator[None]:
+        """Let `actions` act on the bare modules, by name of TransformerLens' hook point.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If one is not called exactly once.
+        """
         with fired_once(self._model, actions) as counted:
             hooks = [(*self._places[id(self._model.hooks[name])], action) for name, action in counted.items()]
             with plain_hooks(hooks):
-                output = self.root(input_ids=tokens, **call_options(self.root, last_only))
-        return rows_of(output.logits, last_only)
+                yield
 
 
 def record(
@@ -138,3 +152,41 @@ def _compare(model: ResidualModel, names: Sequence[str]) -> dict[str, bool]:
         same = False  # a model whose code leans on the bridge: that is what the bridge is for
     # Where TransformerLens shows a value in another shape (heads apart), it is not the same.
     return {name: same and name in found and torch.equal(found[name], expected[name]) for name in names}
+
+
+def bare_components(model: ResidualModel) -> set[str]:
+    """Return the components that the bare modules show as TransformerLens does, heads side by side or apart.
+
+    Found out once a bridge: each is recorded both ways in every layer. ``resid_mid`` is there with ``attn_out``.
+    """
+    facts = model._shared.facts
+    with model.lock:
+        if "bare components" not in facts:
+            with without_foreign_hooks(model):
+                facts["bare components"] = _find_bare_components(model)
+    return facts["bare components"]
+
+
+def _find_bare_components(model: ResidualModel) -> set[str]:
+    ids = probe_ids(model.d_vocab, model.n_ctx)
+    names = {
+        component: [model.hook_name(component, layer) for layer in range(model.n_layers)]
+        for component in COMPONENTS
+        if component not in STREAM and all(model.has(component, layer) for layer in range(model.n_layers))
+    }
+    expected: dict[str, Tensor] = {}
+    reads = {name: partial(expected.__setitem__, name) for of in names.values() for name in of}
+    forward(model, ids, reads, last_only=False, allow_hooks=True)
+    bare, found = BareModel(model), set()
+    for component, of in names.items():
+        seen: dict[str, Tensor] = {}
+        try:
+            bare.forward(ids, {name: partial(seen.__setitem__, name) for name in of}, last_only=True)
+        except (UnsupportedModelError, RuntimeError, LookupError, TypeError, ValueError, AttributeError):
+            continue  # its code calls another module than the one that TransformerLens names
+        pairs = [(seen[name].reshape(len(ids), -1), expected[name].reshape(len(ids), -1)) for name in of]
+        if component != "pattern" and all(
+            a.shape == b.shape and relative_gap(a, b) <= model.gap_limit for a, b in pairs
+        ):
+            found |= {component, "resid_mid"} if component == "attn_out" else {component}
+    return found

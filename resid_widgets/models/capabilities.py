@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from resid_widgets.models.forward import forward
-from resid_widgets.models.interventions import Action
+from resid_widgets.models.hooks import Action
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.structure import probe_ids, relative_gap, structure_of
 

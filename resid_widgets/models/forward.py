@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from resid_widgets.models.interventions import Action, hooked, refuse_foreign_hooks
+from resid_widgets.models.hooks import Action, hooked, refuse_foreign_hooks
 from resid_widgets.models.model import ResidualModel
 
 

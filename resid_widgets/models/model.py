@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -191,11 +192,18 @@ class ResidualModel:
             raise InputError.about("model", self.name, f"it is in train mode ({where})", "Call model.bridge.eval().")
 
     @torch.no_grad()
-    def unembed(self, h: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
+    def unembed(
+        self, h: Float[Tensor, "... d_model"], token_ids: Sequence[int] | None = None
+    ) -> Float[Tensor, "... d_vocab"]:
         """Logits that the model would give if the stream ended as `h`.
 
         ``output_transform(unembed(ln_final(h)))`` with the normalisation statistics of `h` itself; the transform
         is the architecture's soft-cap or scale. The logit lens (nostalgebraist, 2020).
+
+        Parameters
+        ----------
+        token_ids
+            Only the logits of these tokens are computed and returned, in this order.
 
         Returns
         -------
@@ -204,10 +212,37 @@ class ResidualModel:
         """
         flat = h.reshape(1, -1, h.shape[-1]).to(self.device, self.dtype)
         with self.lock:
-            logits = self.bridge.unembed(self.bridge.ln_final(flat))
+            normed = self.bridge.ln_final(flat)
+            if token_ids is None:
+                logits = self.bridge.unembed(normed)
+            elif self._rows_suffice():
+                logits = self._some_logits(normed, token_ids)
+            else:
+                logits = self.bridge.unembed(normed)[..., list(token_ids)]
             logits = self.bridge.adapter.apply_output_logits_transform(logits)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return logits.reshape(*h.shape[:-1], logits.shape[-1])
+
+    def _some_logits(self, normed: Float[Tensor, "... d_model"], token_ids: Sequence[int]) -> Tensor:
+        """Unembed with a few rows of the output matrix."""
+        head, rows = self.bridge.original_model.get_output_embeddings(), list(token_ids)
+        head = getattr(head, "original_component", head)
+        bias = getattr(head, "bias", None)
+        return nn.functional.linear(normed, head.weight[rows], None if bias is None else bias[rows])
+
+    def _rows_suffice(self) -> bool:
+        """Whether a few rows of the output matrix give the same logits as the bridge's own unembedding; tried once."""
+        if "unembedding" not in self._shared.facts:
+            generator = torch.Generator().manual_seed(0)
+            normed = torch.randn(1, 2, self.d_model, generator=generator).to(self.device, self.dtype)
+            rows = sorted({0, self.d_vocab // 2, self.d_vocab - 1})
+            expected = self.bridge.unembed(normed)[..., rows]
+            try:
+                gap = (self._some_logits(normed, rows) - expected).abs().max() / expected.abs().max()
+            except (AttributeError, RuntimeError, IndexError, TypeError):
+                gap = torch.tensor(torch.inf)
+            self._shared.facts["unembedding"] = bool(gap <= self.gap_limit)
+        return self._shared.facts["unembedding"]
 
     @property
     def adds_bos(self) -> bool:

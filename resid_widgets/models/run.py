@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,10 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resid_widgets.errors import InputError
+from resid_widgets.interventions import Intervention
 from resid_widgets.models.bare import record
-from resid_widgets.models.interventions import Action, foreign_hooks, refuse_foreign_hooks
+from resid_widgets.models.hooks import Action, foreign_hooks, refuse_foreign_hooks
 from resid_widgets.models.memory import human, require_memory
 from resid_widgets.models.model import ResidualModel, as_model
+from resid_widgets.models.recording import Recording
 from resid_widgets.models.structure import identity_gap, relative_gap, structure_of, worst_gap
 from resid_widgets.models.tokenize import Tokens, tokenize
 from resid_widgets.results import Check, Provenance
@@ -26,6 +28,8 @@ from resid_widgets.tokens import visible
 
 MARK_RATIO = 10.0
 """A position whose norm is more than this many times its layer's median is left out of scales."""
+
+_MOST_MORE = 2
 
 _DIMS = {
     "q": ("layer", "pos", "head", "d_head"),
@@ -44,6 +48,8 @@ class Run:
     ----------
     model
         The ResidualModel that ran.
+    prompt
+        What was tokenized, and how.
     token_ids
         ``[pos]``, exactly what was fed.
     tokens
@@ -60,6 +66,14 @@ class Run:
         Residual identity, last-layer lens against logits, and what else is worth knowing.
     provenance
         What this run came from.
+    base
+        For a run made by `resid_widgets.intervene`: the run without interventions; else None.
+    interventions
+        What was done to it, as listed; empty for an ordinary run.
+    recording
+        What exact reuse has recorded of it, if it was used; it counts as memory.
+    sources
+        Runs of other prompts that interventions took values from, the latest few; they count as memory.
     """
 
     def __init__(
@@ -72,8 +86,18 @@ class Run:
         logits: Float[Tensor, "rows d_vocab"],
         checks: tuple[Check, ...],
         provenance: Provenance,
+        again: Callable[[str], Run],
+        base: Run | None = None,
+        interventions: tuple[Intervention, ...] = (),
     ) -> None:
         self.model = model
+        self.base = base
+        self.interventions = interventions
+        self.recording: Recording | None = None
+        self._again = again
+        self._more: dict[str, Run] = {}
+        self.sources: dict[tuple[Any, str], Run] = {}
+        self.prompt = prompt
         self.token_ids = prompt.ids
         self.tokens = model.token_strings(prompt.ids)
         self.unknown = tuple(pos for pos, _ in prompt.unknown)
@@ -90,11 +114,13 @@ class Run:
         """Number of positions."""
         return len(self.token_ids)
 
-    @cached_property
+    @property
     def memory(self) -> int:
-        """Bytes that the recorded activations, their norms and logits hold."""
+        """Bytes that the recorded activations, their norms and logits hold, and what exact reuse has recorded."""
         tensors = [*self._recorded.values(), self._norms, self.final_logits if self.logits is None else self.logits]
-        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+        own = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+        reused = 0 if self.recording is None else self.recording.memory
+        return own + reused + sum(run.memory for run in [*self._more.values(), *self.sources.values()])
 
     @cached_property
     def marked(self) -> tuple[int, ...]:
@@ -123,6 +149,28 @@ class Run:
                 "component", component, f"this run kept {self._kept}", f"Run again with keep=[..., {component!r}]."
             )
         return self._recorded[component, self.layer(layer)]
+
+    def activation(self, component: object, layer: object) -> Tensor:
+        """Return one layer's activation like `tensor`; one that was not kept is recorded again, in another pass.
+
+        The latest two components recorded that way are held, and count as memory.
+
+        Raises
+        ------
+        InputError
+            If `component` is unknown, the model has none, its weights have changed since, or `layer` is out of range.
+        """
+        component = require_component(component)
+        if component in self.components:
+            return self.tensor(component, layer)
+        if component not in self._more:
+            if self.model.weights_hash != self.provenance.weights_hash:
+                rule = "the model's weights have changed since, and this run did not keep it"
+                raise InputError.about("component", component, rule, "Run again: rw.run(model, prompt).")
+            while len(self._more) >= _MOST_MORE:
+                self._more.pop(next(iter(self._more)), None)
+            self._more[component] = self._again(component)
+        return self._more[component].tensor(component, layer)
 
     def layer(self, layer: object) -> int:
         """Return `layer` counted from 0; negative counts from the end.
@@ -225,23 +273,20 @@ def run(
         If the model's parts do not add up.
     """
     model = as_model(model)
-    wanted = _wanted(keep)
+    wanted = wanted_components(keep)
     prompt_tokens = tokenize(model.tokenizer, prompt, bos=bos, d_vocab=model.d_vocab, n_ctx=model.n_ctx)
     with model.lock:
         model.require_eval()
         if not allow_hooks:
             refuse_foreign_hooks(model)
         structure = structure_of(model)
-        kept = tuple(c for c in wanted if c != "logits" and not (keep is None and c not in structure.components))
-        for component in kept:
-            _require_offered(model, component)
-        all_logits = "logits" in wanted
+        kept, all_logits = offered_components(model, wanted, keep is None), "logits" in wanted
         needed = estimate_memory(model, len(prompt_tokens.ids), kept, all_logits)
         remedy = "Keep fewer components (keep=['resid_post']), or shorten the prompt."
         require_memory(needed, model.device, "memory of the run", remedy)
         foreign = foreign_hooks(model) if allow_hooks else []
 
-        options = {"keep": wanted, "allow_hooks": allow_hooks, "foreign_hooks": tuple(foreign)}
+        options = {"keep": wanted, "bos": bos, "allow_hooks": allow_hooks, "foreign_hooks": tuple(foreign)}
         provenance = _provenance(model, prompt_tokens, options)
 
         recorder = _Recorder(model, structure.parallel, kept)
@@ -259,7 +304,12 @@ def run(
             text = f"hooks that are not ours were on {', '.join(foreign[:3])}{more}"
             checks += (Check("foreign hooks", "amber", float(len(foreign)), 0.0, text),)
         norms = torch.stack(recorder.norms).cpu()
-        return Run(model, prompt_tokens, kept, recorder.kept, norms, logits, checks, provenance)
+        again = partial(_again, model, prompt_tokens.ids, allow_hooks)
+        return Run(model, prompt_tokens, kept, recorder.kept, norms, logits, checks, provenance, again)
+
+
+def _again(model: ResidualModel, ids: tuple[int, ...], allow_hooks: bool, component: str) -> Run:
+    return run(model, ids, keep=component, allow_hooks=allow_hooks)
 
 
 def _provenance(model: ResidualModel, prompt: Tokens, options: Mapping[str, Any]) -> Provenance:
@@ -386,7 +436,14 @@ class _Recorder:
         return tuple(found)
 
 
-def _wanted(keep: object) -> tuple[str, ...]:
+def wanted_components(keep: object) -> tuple[str, ...]:
+    """Return the names in `keep`, checked; ``"logits"`` may be one. None stands for the stream and its writes.
+
+    Raises
+    ------
+    InputError
+        If it names nothing, or something unknown.
+    """
     if keep is None:
         return RESIDUAL
     if not isinstance(keep, Iterable):
@@ -396,6 +453,14 @@ def _wanted(keep: object) -> tuple[str, ...]:
     if not names:
         raise InputError.about("keep", names, "it names nothing", "Leave it out for the whole stream.")
     return tuple(dict.fromkeys(require_component(name, allowed) for name in names))
+
+
+def offered_components(model: ResidualModel, wanted: Sequence[str], by_default: bool) -> tuple[str, ...]:
+    """Return the components among `wanted`, after checking that the model has them; by default those that it has."""
+    kept = tuple(c for c in wanted if c != "logits" and not (by_default and c not in structure_of(model).components))
+    for component in kept:
+        _require_offered(model, component)
+    return kept
 
 
 def _require_offered(model: ResidualModel, component: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.forward import forward
-from resid_widgets.models.interventions import Action, without_foreign_hooks
+from resid_widgets.models.hooks import Action, without_foreign_hooks
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.sites import RESIDUAL
 
@@ -67,6 +67,13 @@ def identity_gap(parallel: bool, parts: Mapping[str, Tensor]) -> float:
 def worst_gap(*gaps: float) -> float:
     """Return the largest gap, NaN if one is (Python's max may lose it)."""
     return math.nan if any(map(math.isnan, gaps)) else max(gaps)
+
+
+def blocks_path(model: ResidualModel) -> str:
+    """Return the Hugging Face name of the list of blocks."""
+    mapping = model.bridge.adapter.component_mapping
+    assert mapping is not None, "every bridge that has blocks says where they are"
+    return str(mapping["blocks"].name)
 
 
 def probe_ids(d_vocab: int, n_ctx: int | None) -> list[int]:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.forward import forward
-from resid_widgets.models.interventions import Action, plain_hooks
+from resid_widgets.models.hooks import Action, plain_hooks
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.structure import probe_ids, relative_gap, structure_of
+from resid_widgets.models.structure import blocks_path, probe_ids, relative_gap, structure_of
 from resid_widgets.sites import COMPONENTS, INNER, RESIDUAL
 
 PlainEdit = tuple[nn.Module, str, Action]
@@ -163,12 +163,6 @@ def _compare(
     return relative_gap(ours, theirs), relative_gap(ours, base)
 
 
-def _blocks_path(model: ResidualModel) -> str:
-    mapping = model.bridge.adapter.component_mapping
-    assert mapping is not None, "every bridge that has blocks says where they are"
-    return str(mapping["blocks"].name)
-
-
 def _add_at(noise: Tensor, where: tuple[int, ...], value: Tensor) -> Tensor:
     new = value.clone().reshape(noise.shape)  # OPT flattens batch and position inside its blocks
     new[where] += noise[where]
@@ -185,7 +179,7 @@ def _edit_stream(
     model: ResidualModel, component: str, layer: int, plain: PlainModules, shift: Action
 ) -> list[PlainEdit]:
     """Plain edits that add the same noise to the stream, using only where a block begins, ends and feeds its MLP."""
-    blocks = _blocks_path(model)
+    blocks = blocks_path(model)
     block = plain.called[f"{blocks}.{layer}"]
     if component == "resid_pre":
         return [(block, "in", shift)]
@@ -213,7 +207,7 @@ def _edit_by_value(
     new: Float[Tensor, "1 pos *width"],
 ) -> list[PlainEdit]:
     """Find the plain module that takes or gives exactly `old`, and return the edit that makes it `new`."""
-    blocks = _blocks_path(model)
+    blocks = blocks_path(model)
     inside = [m for n, m in plain.own.items() if n.startswith(f"{blocks}.{layer}.")]
     seen: list[tuple[nn.Module, Tensor]] = []
     # Neurons and z are what a projection takes; q, k and v are what one gives.

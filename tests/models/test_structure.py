@@ -11,7 +11,7 @@ from torch import nn
 
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models import structure
-from resid_widgets.models.interventions import foreign_hooks
+from resid_widgets.models.hooks import foreign_hooks
 from resid_widgets.models.model import ResidualModel, shared_state
 from resid_widgets.models.run import run
 from resid_widgets.models.structure import identity_gap, probe_ids, relative_gap, structure_of, worst_gap

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.forward import forward
-from resid_widgets.models.interventions import (
+from resid_widgets.models.hooks import (
     foreign_hooks,
     hooked,
     plain_hooks,

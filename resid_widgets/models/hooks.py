@@ -167,6 +167,25 @@ def plain_hooks(hooks: Sequence[tuple[nn.Module, str, Action]]) -> Iterator[None
             handle.remove()
 
 
+@contextmanager
+def watched_calls(
+    watchers: Sequence[tuple[nn.Module, Callable[[tuple[Any, ...], dict[str, Any]], None]]],
+) -> Iterator[None]:
+    """Tell each watcher with which arguments its module is called."""
+    handles = [
+        module.register_forward_pre_hook(partial(_tell_call, watcher), with_kwargs=True) for module, watcher in watchers
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tell_call(watcher: Callable[..., None], _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    watcher(args, kwargs)
+
+
 def _before(action: Action, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if args and isinstance(args[0], Tensor):
         new = action(args[0])

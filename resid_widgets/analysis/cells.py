@@ -1,0 +1,117 @@
+"""The cells of a sweep: which sites it visits, in which order they stand in its array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from resid_widgets.analysis.grid import whole_number
+from resid_widgets.errors import InputError
+from resid_widgets.models.model import ResidualModel
+from resid_widgets.models.shapes import head_count, site_shape
+from resid_widgets.models.structure import structure_of
+from resid_widgets.models.writes import require_writable
+from resid_widgets.sites import RESIDUAL, Site, require_component
+
+HEADS = ("z", "q", "k", "v", "pattern")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A grid of sites.
+
+    Attributes
+    ----------
+    component
+        What is visited.
+    dims
+        ``(layer, pos)``, ``(layer, head)``, ``(layer, pos, head)`` or ``(layer, neuron)``; for k and v ``kv_head``.
+    coords
+        Of each dim: layer numbers, positions, heads, neurons.
+    """
+
+    component: str
+    dims: tuple[str, ...]
+    coords: tuple[tuple[int, ...], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the grid."""
+        return tuple(map(len, self.coords))
+
+    def __len__(self) -> int:
+        return int(np.prod(self.shape))
+
+    def __iter__(self) -> Iterator[tuple[tuple[int, ...], Site]]:
+        """Yield the place of each cell in the array, and its site."""
+        for index in np.ndindex(self.shape):
+            values = dict(zip(self.dims, (of[i] for of, i in zip(self.coords, index, strict=True)), strict=True))
+            head = values.get("head", values.get("kv_head"))
+            yield index, Site(self.component, values["layer"], values.get("pos"), head, values.get("neuron"))
+
+
+def cells_of(
+    model: ResidualModel,
+    component: object,
+    n_pos: int,
+    by: str | None = None,
+    layers: Sequence[int] | None = None,
+    neurons: Sequence[int] | None = None,
+) -> Cells:
+    """Return the cells of a sweep over `component`.
+
+    Parameters
+    ----------
+    by
+        For q, k, v, z and pattern: ``"head"`` (all positions at once, the default) or ``"head_pos"``.
+    layers
+        All by default; needed for ``mlp_post``, which has thousands of neurons a layer.
+    neurons
+        For ``mlp_post``; all by default.
+
+    Raises
+    ------
+    InputError
+        If the component is unknown or the model has none, `by` means nothing for it, or a number is out of range.
+    UnsupportedModelError
+        If writing the component would not reach the model's computation.
+    """
+    component = require_component(component)
+    if component in RESIDUAL and component not in structure_of(model).components:
+        rule = f"{model.name} adds attention and MLP in parallel, so there is no state between them"
+        raise InputError.about("component", component, rule, "Use 'resid_pre' or 'resid_post'.")
+    require_writable(model, component)
+    chosen = _numbers("layers", layers, model.n_layers)
+    if by is not None and (component not in HEADS or by not in ("head", "head_pos")):
+        rule = "'head' or 'head_pos' are meant for q, k, v, z and pattern"
+        raise InputError.about("by", by, rule, "Leave it out.")
+    if neurons is not None and component != "mlp_post":
+        raise InputError.about("neurons", neurons, f"{component} has no neurons", "Leave it out.")
+    positions = tuple(range(n_pos))
+    if component in HEADS:
+        name = "kv_head" if component in ("k", "v") else "head"
+        heads = tuple(range(head_count(model, component)))
+        if by == "head_pos":
+            return Cells(component, ("layer", "pos", name), (chosen, positions, heads))
+        return Cells(component, ("layer", name), (chosen, heads))
+    if component == "mlp_post":
+        if layers is None:
+            rule = "a sweep over neurons needs its layers"
+            raise InputError.about("layers", layers, rule, f"For example layers=[{model.n_layers // 2}].")
+        return Cells(
+            component, ("layer", "neuron"), (chosen, _numbers("neurons", neurons, site_shape(model, component)[0]))
+        )
+    return Cells(component, ("layer", "pos"), (chosen, positions))
+
+
+def _numbers(name: str, given: Sequence[int] | None, count: int) -> tuple[int, ...]:
+    """Return numbers below `count`, without repetition; all of them by default."""
+    if given is None:
+        return tuple(range(count))
+    items = [given] if isinstance(given, int | np.integer) else list(given)
+    if not items:
+        raise InputError.about(name, given, "it names nothing", "Leave it out for all.")
+    checked = [whole_number(name, item, 0, count - 1, f"There are {count}.") for item in items]
+    return tuple(dict.fromkeys(checked))

@@ -1,0 +1,228 @@
+"""What an experiment measures of a run's output: one number from the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from resid_widgets.analysis.targets import resolve_targets, spelling_check
+from resid_widgets.errors import InputError
+from resid_widgets.models.run import Run
+from resid_widgets.results import Check
+from resid_widgets.tokens import visible
+
+Token = str | int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a run's output. Made by `logit_diff`, `log_prob`, `kl_to_base`, `rank`.
+
+    Attributes
+    ----------
+    kind
+        Which of them.
+    answers, foils
+        Tokens, one for all prompts or one each; foils only of a logit difference.
+    pos
+        Positions at which it is read, and over which it is averaged; negative from the end.
+    """
+
+    kind: Literal["logit_diff", "log_prob", "kl_to_base", "rank"]
+    answers: tuple[Token, ...] = ()
+    foils: tuple[Token, ...] = ()
+    pos: tuple[int, ...] = (-1,)
+
+    def for_prompt(self, number: int, count: int) -> Metric:
+        """Return the metric of one of `count` prompts.
+
+        Raises
+        ------
+        InputError
+            If there are several tokens, and not one for each prompt.
+        """
+        for name, tokens in (("answer", self.answers), ("foil", self.foils)):
+            if len(tokens) > 1 and len(tokens) != count:
+                raise InputError.about(
+                    name, f"{len(tokens)} tokens", f"there are {count} prompts", "Give one token, or one for each."
+                )
+        return replace(self, answers=_one(self.answers, number), foils=_one(self.foils, number))
+
+    def bound(self, base: Run) -> Reading:
+        """Return the metric made ready for one run.
+
+        Raises
+        ------
+        InputError
+            If a token is no single one, answer and foil are the same, a position is out of range, or there are
+            several answers.
+        """
+        if max(len(self.answers), len(self.foils)) > 1:
+            raise InputError.about("answer", self.answers, "this is one prompt, and takes one token", "Give one.")
+        positions = tuple(base.pos(pos) for pos in self.pos)
+        given = [*self.answers, *self.foils]
+        if len(given) == 2 and base.model.token_id(given[0]) == base.model.token_id(given[1]):
+            rule = "answer and foil are the same token, so that their difference is always 0"
+            raise InputError.about("foil", given[1], rule, "Name another foil.")
+        targets = resolve_targets(base.model, given or None)
+        return Reading(self, base, positions, targets.ids, tuple(map(visible, targets.names)), targets)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A metric bound to a run.
+
+    Attributes
+    ----------
+    metric, base
+        What is measured, of edited copies of which run.
+    positions
+        From 0.
+    token_ids, names
+        Answer and foil, as ids and as visible text.
+    targets
+        The same, as `resid_widgets.analysis.targets` has them.
+    """
+
+    metric: Metric
+    base: Run
+    positions: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    names: tuple[str, ...]
+    targets: Any
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        words = {
+            "logit_diff": "logit difference {0} − {1}",
+            "log_prob": "log-probability of {0}",
+            "rank": "rank of {0}",
+            "kl_to_base": "KL(base || this run)",
+        }
+        return words[self.metric.kind].format(*self.names)
+
+    @property
+    def units(self) -> str:
+        """Of the number."""
+        return {"logit_diff": "logits", "rank": "0 = top"}.get(self.metric.kind, "nats")
+
+    def checks(self) -> list[Check]:
+        """Say which spelling of a token was used, where the other one is likelier."""
+        if not self.token_ids:
+            return []
+        found = spelling_check(self.base.model, self.targets, self.base.final_logits)
+        return [] if found is None else [found]
+
+    def of_base(self) -> float:
+        """The metric of the run itself."""
+        return float(self.of_stream(self._base_stream()[None])[0])
+
+    def of_stream(self, final: Float[Tensor, "row read d_model"]) -> Float[Tensor, " row"]:
+        """The metric of each row, from the final stream at the metric's positions, in their order; float64."""
+        model = self.base.model
+        if self.metric.kind == "logit_diff":
+            answer, foil = model.unembed(final, self.token_ids).double().unbind(-1)
+            return (answer - foil).mean(dim=-1)
+        # The others need the whole vocabulary: a few rows at a time.
+        step = max(1, _VOCABULARY_BYTES // (8 * model.d_vocab * final.shape[1]))
+        return torch.cat([self.of_logits(model.unembed(part)) for part in final.split(step)])
+
+    def of_logits(self, logits: Float[Tensor, "row read d_vocab"]) -> Float[Tensor, " row"]:
+        """The metric of each row, from all logits at the metric's positions; differentiable."""
+        logits = logits.double()
+        if self.metric.kind == "kl_to_base":
+            before = self._base_log_probs
+            return (before.exp() * (before - logits.log_softmax(-1))).sum(-1).mean(-1)
+        answer = logits[..., self.token_ids[0]]
+        if self.metric.kind == "logit_diff":
+            return (answer - logits[..., self.token_ids[1]]).mean(-1)
+        if self.metric.kind == "log_prob":
+            return (answer - logits.logsumexp(-1)).mean(-1)
+        return (logits > answer[..., None]).sum(-1).double().mean(-1)
+
+    @cached_property
+    def _base_log_probs(self) -> Float[Tensor, "read d_vocab"]:
+        return self.base.model.unembed(self._base_stream()).double().log_softmax(-1)
+
+    def _base_stream(self) -> Float[Tensor, "read d_model"]:
+        return self.base.activation("resid_post", self.base.model.n_layers - 1)[list(self.positions)]
+
+
+_VOCABULARY_BYTES = 64 * 2**20
+
+
+def logit_diff(answer: Token | Sequence[Token], foil: Token | Sequence[Token], pos: int | Sequence[int] = -1) -> Metric:
+    """Measure how much more the model favours `answer` than `foil`, in logits.
+
+    Parameters
+    ----------
+    answer, foil
+        A token (string, exactly as given, or id); or several, one for each prompt.
+    pos
+        Position or positions at which it is read; the mean over them.
+
+    Raises
+    ------
+    InputError
+        If a token or position is none.
+    """
+    return Metric("logit_diff", _tokens("answer", answer), _tokens("foil", foil), _positions(pos))
+
+
+def log_prob(token: Token | Sequence[Token], pos: int | Sequence[int] = -1) -> Metric:
+    """Measure the log-probability of `token`, in nats; parameters as in `logit_diff`."""
+    return Metric("log_prob", _tokens("token", token), (), _positions(pos))
+
+
+def rank(token: Token | Sequence[Token], pos: int | Sequence[int] = -1) -> Metric:
+    """Count the tokens that are likelier than `token`: 0 = top; parameters as in `logit_diff`."""
+    return Metric("rank", _tokens("token", token), (), _positions(pos))
+
+
+def kl_to_base(pos: int | Sequence[int] = -1) -> Metric:
+    """Measure KL(base || this run) of the next-token distributions, in nats; base is the unpatched run."""
+    return Metric("kl_to_base", (), (), _positions(pos))
+
+
+def require_metric(metric: object) -> Metric:
+    """Return `metric` if it is one.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    if not isinstance(metric, Metric):
+        example = "For example rw.logit_diff(' Mary', ' John')."
+        raise InputError.about("metric", metric, "a metric is needed", example)
+    return metric
+
+
+def _one(tokens: tuple[Token, ...], number: int) -> tuple[Token, ...]:
+    return tokens[number : number + 1] if len(tokens) > 1 else tokens
+
+
+def _tokens(name: str, given: Any) -> tuple[Token, ...]:
+    if hasattr(given, "tolist"):
+        given = given.tolist()
+    items = (
+        (given,) if isinstance(given, str | int | np.integer) else tuple(given) if isinstance(given, Sequence) else ()
+    )
+    if not items or not all(isinstance(i, str | int | np.integer) and not isinstance(i, bool) for i in items):
+        raise InputError.about(name, given, "a token is needed, as string or id", f"For example {name}=' Mary'.")
+    return tuple(item if isinstance(item, str) else int(item) for item in items)
+
+
+def _positions(pos: Any) -> tuple[int, ...]:
+    items = (pos,) if isinstance(pos, int | np.integer) else tuple(pos) if isinstance(pos, Sequence) else ()
+    if not items or isinstance(pos, str) or not all(isinstance(i, int | np.integer) for i in items):
+        raise InputError.about("pos", pos, "a position or several are needed", "-1 is the last one.")
+    return tuple(int(item) for item in items)

@@ -1,0 +1,86 @@
+"""Pairs of prompts: clean and corrupt, of equal length, with their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from resid_widgets.errors import InputError
+from resid_widgets.models.model import ResidualModel
+from resid_widgets.models.tokenize import tokenize
+from resid_widgets.tokens import visible
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two prompts as token ids, of equal length."""
+
+    clean: tuple[int, ...]
+    corrupt: tuple[int, ...]
+
+
+def as_pairs(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None) -> list[Pair]:
+    """Return one or several pairs, checked.
+
+    Parameters
+    ----------
+    clean, corrupt
+        A prompt each (string or token ids), or a list of prompts each, of equal number.
+
+    Raises
+    ------
+    InputError
+        If the numbers differ, a pair's lengths differ (shown aligned), or its prompts are the same.
+    """
+    several = is_batch(clean)
+    if several != is_batch(corrupt) or (several and len(clean) != len(corrupt)):
+        counts = [len(given) if is_batch(given) else 1 for given in (clean, corrupt)]
+        rule = f"there are {counts[0]} clean and {counts[1]} corrupt prompts"
+        raise InputError.about("clean, corrupt", counts, rule, "Give one each, or lists of equal length.")
+    given = list(zip(clean, corrupt, strict=True)) if several else [(clean, corrupt)]
+    return [_pair(model, *two, bos, f" of pair {n}" if several else "") for n, two in enumerate(given)]
+
+
+def is_batch(prompts: Any) -> bool:
+    """Whether this is a list of prompts, not one."""
+    if isinstance(prompts, str):
+        return False
+    if isinstance(prompts, Tensor | np.ndarray):
+        return prompts.ndim == 2 and prompts.shape[0] > 1
+    return isinstance(prompts, Sequence) and len(prompts) > 0 and not isinstance(prompts[0], int | np.integer)
+
+
+def _pair(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None, which: str) -> Pair:
+    ids = []
+    for name, prompt in (("clean", clean), ("corrupt", corrupt)):
+        try:
+            ids.append(tokenize(model.tokenizer, prompt, bos=bos, d_vocab=model.d_vocab, n_ctx=model.n_ctx).ids)
+        except InputError as error:
+            raise InputError(f"{name} prompt{which}: {error}") from error
+    if len(ids[0]) != len(ids[1]):
+        raise InputError(
+            f"The prompts{which} have {len(ids[0])} and {len(ids[1])} tokens, and patching needs equal lengths:\n"
+            f"{aligned(model, *ids)}\nChange one of them so that each token has its counterpart."
+        )
+    if ids[0] == ids[1]:
+        rule = "clean and corrupt are the same tokens, so that there is nothing to patch"
+        raise InputError.about(f"corrupt{which}", corrupt, rule, "Change a word that matters to the answer.")
+    return Pair(*ids)
+
+
+def aligned(model: ResidualModel, clean: Sequence[int], corrupt: Sequence[int]) -> str:
+    """Return two token sequences one above the other, with a mark under each position that differs."""
+    texts = [[visible(token) for token in model.token_strings(list(ids))] for ids in (clean, corrupt)]
+    count = max(map(len, texts))
+    rows = [text + ["∅"] * (count - len(text)) for text in texts]
+    widths = [max(len(a), len(b)) for a, b in zip(*rows, strict=True)]
+    marks = ["^" * width if a != b else "" for a, b, width in zip(*rows, widths, strict=True)]
+    named = (("clean   ", rows[0]), ("corrupt ", rows[1]), ("        ", marks))
+    return "\n".join(
+        name + " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for name, row in named
+    )

@@ -1,0 +1,282 @@
+"""Activation patching: which site of one run, put into another, moves the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
+
+from resid_widgets.analysis.cells import Cells, cells_of
+from resid_widgets.analysis.grid import with_options
+from resid_widgets.analysis.metrics import Metric, Reading, require_metric
+from resid_widgets.analysis.pairs import Pair, aligned, as_pairs, is_batch
+from resid_widgets.analysis.sweep import Cell, Sweeping, fixed, run_cells, sweeping, work_of
+from resid_widgets.analysis.sweep_code import patch_code
+from resid_widgets.analysis.sweep_result import SweepResult, column_labels, sweep_array, sweep_scale
+from resid_widgets.errors import InputError
+from resid_widgets.models.edits import Edit, constant
+from resid_widgets.models.engine import engine_of
+from resid_widgets.models.model import ResidualModel, as_model
+from resid_widgets.models.run import Run, run
+from resid_widgets.results import Check
+from resid_widgets.sites import RESIDUAL, Site
+
+SMALL_DENOMINATOR = 1e-3
+"""A clean-minus-corrupt difference below this share of the larger of the two metrics is a red check."""
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class PatchSweep(SweepResult):
+    """Effect of patching each site.
+
+    Attributes
+    ----------
+    values
+        ``(metric - corrupt) / (clean - corrupt)``: 1 is clean behaviour, 0 corrupt; never clipped. For a batch the
+        mean over pairs, normalised by the mean denominator.
+    raw
+        The metric itself; for a batch its mean.
+    clean, corrupt
+        The metric of the two unpatched runs; for a batch their means.
+    direction
+        ``"denoise"``: clean values into the corrupt run; ``"noise"``: corrupt values into the clean run.
+    pairs
+        ``[pair, ...]``: `values` of each pair, normalised by the mean denominator; None for one pair.
+    spread, low, high
+        Over pairs: standard deviation, and 95 % confidence interval of the mean (Student's t); None for one pair.
+    clean_pairs, corrupt_pairs
+        ``[pair]``: the metrics of the unpatched runs.
+    """
+
+    clean: float
+    corrupt: float
+    direction: str
+    pairs: xr.DataArray | None
+    spread: xr.DataArray | None
+    low: xr.DataArray | None
+    high: xr.DataArray | None
+    clean_pairs: NDArray[np.float64]
+    corrupt_pairs: NDArray[np.float64]
+
+
+def patch_sweep(
+    model: Any,
+    clean: Any,
+    corrupt: Any,
+    metric: Any,
+    *,
+    component: str = "resid_pre",
+    direction: Literal["denoise", "noise"] = "denoise",
+    by: str | None = None,
+    layers: Sequence[int] | None = None,
+    neurons: Sequence[int] | None = None,
+    bos: bool | None = None,
+    progress: Any = True,
+    stop: Callable[[], bool] | None = None,
+    budget: int | None = None,
+) -> PatchSweep:
+    """Put each site of one run into another in turn, and measure how far the answer moves.
+
+    Only what a patch can change is computed, and gives the numbers of full hooked runs.
+
+    Parameters
+    ----------
+    model
+        A ResidualModel or a bare TransformerBridge.
+    clean, corrupt
+        Prompts (strings or token ids) of equal length; or lists of them, for a batch of pairs.
+    metric
+        From `resid_widgets.logit_diff`, `log_prob`, `kl_to_base` or `rank`; for a batch with one token for all pairs,
+        or one for each. ``kl_to_base`` is the divergence from the run that is patched into.
+    component, by, layers, neurons
+        Which cells, as in `resid_widgets.ablation_sweep`.
+    direction
+        ``"denoise"`` puts clean values into the corrupt run (is it enough?), ``"noise"`` corrupt values into the clean
+        run (is it needed?). Two different questions; one scale for both.
+    bos
+        As in `resid_widgets.run`.
+    progress, stop, budget
+        As in `resid_widgets.ablation_sweep`.
+
+    Returns
+    -------
+    PatchSweep
+        ``.values`` normalised, ``.raw`` the metric itself, ``.clean``, ``.corrupt``.
+
+    Raises
+    ------
+    InputError
+        If the prompts' lengths differ (they are shown aligned), are the same, the metrics of clean and corrupt run are
+        equal, or an argument does not fit.
+    UnsupportedModelError
+        If writing the component would not reach the model's computation.
+
+    Notes
+    -----
+    Meng et al. 2022 (causal tracing), Wang et al. 2022 (IOI); `transformer_lens.patching` has the same grids.
+    """
+    model = as_model(model)
+    metric = require_metric(metric)
+    if direction not in ("denoise", "noise"):
+        raise InputError.about("direction", direction, "must be 'denoise' or 'noise'", "They are different questions.")
+    tracker = sweeping(progress, stop)
+    pairs = as_pairs(model, clean, corrupt, bos)
+    batch = is_batch(clean)
+    grids = [cells_of(model, component, len(pair.clean), by, layers, neurons) for pair in pairs]
+    if len({grid.shape for grid in grids}) > 1:
+        lengths = sorted({len(pair.clean) for pair in pairs})
+        rule = "a map over positions needs pairs of one length"
+        remedy = "Choose pairs of one length, or a component by head."
+        raise InputError.about("clean", f"{lengths} tokens", rule, remedy)
+    metrics = [metric.for_prompt(n, len(pairs)) for n in range(len(pairs))]
+    done = [_one_pair(model, pair, each, grids[0], direction, tracker, budget, len(pairs)) for pair, each in
+            zip(pairs, metrics, strict=True)]  # fmt: skip
+    return _result(model, done, grids[0], direction, tracker, batch)
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """One pair's sweep."""
+
+    base: Run
+    source: Run
+    reading: Reading
+    raw: NDArray[np.float64]
+    clean: float
+    corrupt: float
+    check: Check
+
+
+def _one_pair(
+    model: ResidualModel,
+    pair: Pair,
+    metric: Metric,
+    cells: Cells,
+    direction: str,
+    tracker: Sweeping,
+    budget: int | None,
+    n_pairs: int,
+) -> _Done:
+    """Run both prompts, check that their metrics differ, and sweep."""
+    ids = {"denoise": (pair.corrupt, pair.clean), "noise": (pair.clean, pair.corrupt)}[direction]
+    keep = {"resid_post"} | ({cells.component} if cells.component in RESIDUAL else set())
+    base, source = (run(model, each, keep=[*keep, *_read_too(cells)]) for each in ids)
+    reading = metric.bound(base)
+    here, there = reading.of_base(), _of_run(reading, source)
+    clean, corrupt = (there, here) if direction == "denoise" else (here, there)
+    if clean == corrupt:
+        raise InputError(
+            f"{reading.label} is {clean:.4g} on both prompts, so that there is no scale from corrupt to clean:\n"
+            f"{aligned(model, pair.clean, pair.corrupt)}\nChoose a pair that gives different answers."
+        )
+    engine = engine_of(base, {cells.component})
+    made = []
+    for index, site in cells:
+        edit = _patching(base, source, site)
+        made.append(Cell(index, fixed(base, edit)))
+    tracker.total = max(tracker.total, n_pairs * work_of(engine, made))
+    raw = run_cells(engine, reading, made, cells.shape, tracker, budget)
+    return _Done(base, source, reading, raw, clean, corrupt, engine.check)
+
+
+def _read_too(cells: Cells) -> tuple[str, ...]:
+    return () if cells.component in RESIDUAL else (cells.component,)
+
+
+def _patching(base: Run, source: Run, site: Site) -> Edit:
+    """Return the edit that puts the source's values at a site."""
+    lo, hi = (0, base.n_pos) if site.pos is None else (site.pos, site.pos + 1)
+    edit = Edit(site.component, site.layer, lo, hi, site.head, site.neuron, lambda old: old)
+    values = source.activation(site.component, site.layer)[edit.index(0)]
+    return Edit(site.component, site.layer, lo, hi, site.head, site.neuron, constant(values))
+
+
+def _of_run(reading: Reading, other: Run) -> float:
+    """Return the metric of another run, read as for the base."""
+    final = other.activation("resid_post", other.model.n_layers - 1)
+    return float(reading.of_stream(final[list(reading.positions)][None])[0])
+
+
+def _result(
+    model: ResidualModel, done: list[_Done], cells: Cells, direction: str, tracker: Sweeping, batch: bool
+) -> PatchSweep:
+    first = done[0]
+    clean_pairs, corrupt_pairs = (np.array([getattr(each, name) for each in done]) for name in ("clean", "corrupt"))
+    clean, corrupt = float(clean_pairs.mean()), float(corrupt_pairs.mean())
+    scale = clean - corrupt
+    raws = np.stack([each.raw for each in done])
+    normalised = (raws - corrupt_pairs.reshape(-1, *(1,) * len(cells.dims))) / (scale or np.nan)
+    values = normalised.mean(axis=0)
+    base, source = first.base, first.source
+    clean_run, corrupt_run = (source, base) if direction == "denoise" else (base, source)
+    tokens = {
+        "token": tuple(base.tokens),
+        "token_clean": tuple(clean_run.tokens),
+        "token_corrupt": tuple(corrupt_run.tokens),
+    }
+    label = f"share of the way from corrupt to clean ({first.reading.label if len(done) == 1 else 'mean over pairs'})"
+    array = sweep_array(values, cells, tokens, name="effect", long_name=label, units="1 = clean, 0 = corrupt")
+    n = len(done)
+    spread = low = high = per_pair = None
+    if batch:
+        per_pair = xr.DataArray(normalised, dims=("pair", *cells.dims), coords={"pair": np.arange(n), **array.coords})
+        if n > 1:
+            deviation = normalised.std(axis=0, ddof=1)
+            half = stats.t.ppf(0.975, n - 1) * deviation / np.sqrt(n)
+            spread, low, high = (array.copy(data=each) for each in (deviation, values - half, values + half))
+    words = {
+        "denoise": "Clean values put into the corrupt run: 1 brings the clean answer back, 0 changes nothing.",
+        "noise": "Corrupt values put into the clean run: 0 destroys the clean answer, 1 changes nothing.",
+    }
+    return PatchSweep(
+        values=array,
+        raw=sweep_array(raws.mean(axis=0), cells, tokens, name="metric", long_name=first.reading.label,
+                        units=first.reading.units),
+        checks=(first.check, *_checks(done, clean, corrupt), *first.reading.checks(), *tracker.check(raws)),
+        provenance=with_options(
+            base.provenance,
+            sweep="patching",
+            component=cells.component,
+            direction=direction,
+            metric=first.reading.label,
+            source_token_ids=tuple(source.token_ids),
+            pairs=n,
+        ),
+        component=cells.component,
+        scale=sweep_scale(values, base.marked, "1 = clean, 0 = corrupt", ""),
+        title=f"Patching · {direction} · {cells.component}",
+        sentence=f"{words[direction]} A site that restores the answer carries it; it need not be the only one.",
+        tokens_visible=column_labels(cells, tuple(base.tokens)),
+        marked=(),
+        unknown=base.unknown if cells.dims[1] == "pos" else (),
+        script=patch_code(base, source, first.reading, cells, first.clean, first.corrupt),
+        metric=first.reading.label,
+        cells=cells,
+        clean=clean,
+        corrupt=corrupt,
+        direction=direction,
+        pairs=per_pair,
+        spread=spread,
+        low=low,
+        high=high,
+        clean_pairs=clean_pairs,
+        corrupt_pairs=corrupt_pairs,
+    )  # fmt: skip
+
+
+def _checks(done: list[_Done], clean: float, corrupt: float) -> list[Check]:
+    """Hold the denominator against the metrics it is a difference of."""
+    size = max(abs(clean), abs(corrupt))
+    share = abs(clean - corrupt) / size if size else 0.0
+    text = f"clean {clean:.3g}, corrupt {corrupt:.3g}"
+    if len(done) > 1:
+        text += f" (means over {len(done)} pairs)"
+    if share < SMALL_DENOMINATOR:
+        text += ": they hardly differ, and the scale divides by that difference"
+        return [Check("denominator", "red", share, SMALL_DENOMINATOR, text)]
+    return [Check("denominator", "green", share, SMALL_DENOMINATOR, text)]

@@ -1,0 +1,81 @@
+"""The result of a sweep: one number for each site that was visited, ready to be drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from resid_widgets.analysis.cells import Cells
+from resid_widgets.analysis.grid import GridResult
+from resid_widgets.colour import robust_scale
+from resid_widgets.results import Scale
+from resid_widgets.tokens import visible
+
+COLUMN_NAMES = {"pos": "pos", "head": "head", "kv_head": "key-value head", "neuron": "neuron"}
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class SweepResult(GridResult):
+    """One number for each site.
+
+    Attributes
+    ----------
+    values
+        ``[layer, pos]``, ``[layer, head]``, ``[layer, pos, head]`` or ``[layer, neuron]``; for k and v the heads' dim
+        is ``kv_head``. NaN where the sweep was stopped before.
+    raw
+        The metric itself, the same dims.
+    metric
+        What was measured, in words.
+    cells
+        Which sites.
+    """
+
+    raw: xr.DataArray
+    metric: str
+    cells: Cells
+
+    def drawn(self) -> SweepResult:
+        """Return a result of two dims: of three, for each layer and position the head with the largest effect."""
+        if self.values.ndim == 2:
+            return self
+        from dataclasses import replace
+
+        largest = np.abs(self.values).fillna(-1.0).argmax(dim=self.values.dims[-1])
+        return replace(
+            self,
+            values=self.values.isel({self.values.dims[-1]: largest}, drop=True),
+            raw=self.raw.isel({self.values.dims[-1]: largest}, drop=True),
+            title=f"{self.title} · the head with the largest effect",
+        )
+
+
+def sweep_array(data: NDArray[Any], cells: Cells, tokens: dict[str, tuple[str, ...]], **attrs: str) -> xr.DataArray:
+    """Label the numbers of a sweep.
+
+    Parameters
+    ----------
+    tokens
+        Name and raw token strings of each non-index coord on ``pos``.
+    """
+    coords: dict[str, Any] = {name: np.array(of) for name, of in zip(cells.dims, cells.coords, strict=True)}
+    if "pos" in cells.dims:
+        coords |= {name: ("pos", np.array([visible(t) for t in of], dtype=object)) for name, of in tokens.items()}
+    return xr.DataArray(data, dims=cells.dims, coords=coords, name=attrs.pop("name", None), attrs=attrs)
+
+
+def column_labels(cells: Cells, tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what stands under each column of the picture."""
+    if cells.dims[1] == "pos":
+        return tuple(map(visible, tokens))
+    return tuple(f"{COLUMN_NAMES[cells.dims[1]]} {number}" for number in cells.coords[1])
+
+
+def sweep_scale(values: NDArray[Any], marked: tuple[int, ...], label: str, units: str) -> Scale:
+    """Return the colours of a sweep: centred on zero, robust. Effects at marked positions are effects like others."""
+    flat = values.reshape(values.shape[0], -1)
+    return robust_scale(flat, (), signed=True, label=label, units=units, percentiles=(0.0, 99.5))
