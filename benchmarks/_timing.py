@@ -13,29 +13,40 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 
+def stopwatch(call: Callable[[], Any]) -> float:
+    """Return how many seconds a call takes. What it returns is freed afterwards; the garbage collector waits too."""
+    gc.disable()
+    start = time.perf_counter()
+    result = call()
+    taken = time.perf_counter() - start
+    gc.enable()
+    del result
+    return taken
+
+
 def interleaved(
-    contenders: Mapping[str, Callable[[], Any]], *, seconds: float, at_least: int = 5, at_most: int = 200
+    contenders: Mapping[str, Callable[[], Any]],
+    *,
+    seconds: float,
+    at_least: int = 5,
+    at_most: int = 200,
+    clock: Callable[[Callable[[], Any]], float] = stopwatch,
 ) -> dict[str, list[float]]:
     """Time each contender once a round, in a new random order, for about `seconds`; seconds by contender and round.
 
-    What a contender returns is freed outside the measured time, and the garbage collector waits as well.
+    `clock` calls a contender and tells how long it took, for one that is timed elsewhere.
     """
     order = list(contenders)
     shuffle = random.Random(0).shuffle
     for name in order:
-        contenders[name]()  # warm
+        clock(contenders[name])  # warm
     times: dict[str, list[float]] = {name: [] for name in order}
     end = time.perf_counter() + seconds
     rounds = 0
     while rounds < at_least or (rounds < at_most and time.perf_counter() < end):
         shuffle(order)
         for name in order:
-            gc.disable()
-            start = time.perf_counter()
-            result = contenders[name]()
-            times[name].append(time.perf_counter() - start)
-            gc.enable()
-            del result
+            times[name].append(clock(contenders[name]))
         gc.collect()
         rounds += 1
     return times
@@ -50,6 +61,11 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
     """Median, and the middle half of the values."""
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
     return f"{statistics.median(values):{form}} ({low:{form}} to {high:{form}})"
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return a percentile, interpolated."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def machine(*packages: str) -> str:

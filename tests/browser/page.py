@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 from tests.browser.lab import PATIENCE, Kernel, Server
 from tests.browser.view import View
 
-_ARGUMENTS = (
+ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
     "--no-first-run",
@@ -33,12 +33,17 @@ _ARGUMENTS = (
 _HOSTS_OWN = ("reading 'schema'", "'filebrowser:open-path' not registered")
 
 
-def chromium(playwright: Playwright) -> Browser:
-    """Start the system's Chromium."""
+def executable() -> str:
+    """Return the path of the system's Chromium."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         raise RuntimeError("there is no chromium on this machine: scripts/system_packages.sh chromium installs it")
-    return playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS), timeout=PATIENCE * 1000)
+    return path
+
+
+def chromium(playwright: Playwright) -> Browser:
+    """Start the system's Chromium."""
+    return playwright.chromium.launch(executable_path=executable(), args=list(ARGUMENTS), timeout=PATIENCE * 1000)
 
 
 @dataclass
