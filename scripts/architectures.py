@@ -13,8 +13,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 HEADER = """# Architectures
 
 Tiny random models of each family, built offline from transformers configs and measured by
-`scripts/architectures.py` (`make docs`). A dash means that the site does not exist; a cross that reading works but
-a write does not reach the computation, and is refused by name.
+`scripts/architectures.py` (`make docs`). A dash means that the site does not exist; a cross that
+a write there is refused by name, for the reason given below the table.
 
 - **logits**: largest difference from Hugging Face's own model, relative to the largest logit.
 - **adds up**: largest relative gap of the residual identity and of the last-layer lens.
@@ -60,7 +60,9 @@ def main() -> None:
     head = ["family", "logits", "adds up", *COMPONENTS]
     table = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows]
     text = HEADER + "\n".join(table) + "\n\n## Refused\n\n" + "\n".join(reasons) + f"\n\nMeasured with {versions}.\n"
-    (ROOT / "docs" / "architectures.md").write_text(text, encoding="utf-8")
+    docs = ROOT / "docs"
+    docs.mkdir(exist_ok=True)
+    (docs / "architectures.md").write_text(text, encoding="utf-8")
     print(text)
 
 
