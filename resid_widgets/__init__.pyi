@@ -1,4 +1,6 @@
 from . import tasks as tasks
+from .analysis.ablation import Ablation as Ablation
+from .analysis.ablation import ablation as ablation
 from .analysis.ablation_sweep import AblationSweep as AblationSweep
 from .analysis.ablation_sweep import ablation_sweep as ablation_sweep
 from .analysis.activation_map import ActivationMap as ActivationMap
@@ -34,6 +36,7 @@ from .results import Check as Check
 from .results import Provenance as Provenance
 from .results import Result as Result
 from .sites import Site as Site
+from .widgets.ablation_explorer import AblationExplorer as AblationExplorer
 from .widgets.activation_heatmap import ActivationHeatmap as ActivationHeatmap
 from .widgets.link import link as link
 from .widgets.logit_lens_heatmap import LogitLensHeatmap as LogitLensHeatmap

@@ -76,11 +76,14 @@ class Captured:
         What the source run was fed.
     weights_hash
         Of the model that made it.
+    plain
+        Whether the source run had no interventions, so that running its tokens gives the values again.
     """
 
     values: Held
     token_ids: tuple[int, ...]
     weights_hash: str
+    plain: bool = True
 
 
 @dataclass(frozen=True)
@@ -254,7 +257,8 @@ def patch(site: Site, source: Any) -> Intervention:
     _require_site(site)
     if hasattr(source, "activation") and hasattr(source, "token_ids"):
         whole = Held(source.activation(site.component, site.layer))
-        taken = Captured(whole, tuple(source.token_ids), source.provenance.weights_hash)
+        plain = source.base is None
+        taken = Captured(whole, tuple(source.token_ids), source.provenance.weights_hash, plain)
         return _made("patch", site, source=taken)
     prompts = _prompts("source", source)
     if prompts is None or len(prompts) != 1:

@@ -32,7 +32,10 @@ export const browserClock: Clock = {
 };
 
 /** Requests of which only the newest matters. */
-const keyOf = (request: Request): string => (request.kind === "set" ? `set ${request.name}` : request.kind);
+const keyOf = (request: Request, id: number): string => {
+  if (request.kind === "set") return `set ${request.name}`;
+  return request.kind === "act" ? `act ${id}` : request.kind; // each press of a button counts
+};
 
 // Ids must differ between the views of one model, whose answers all views see.
 let last = Math.floor(Math.random() * 2 ** 30) * 2 ** 20;
@@ -72,7 +75,7 @@ export class Channel {
       settled.failed?.("This is too long to send to Python: 1 MiB is the limit.");
       return id;
     }
-    const key = keyOf(request);
+    const key = keyOf(request, id);
     for (const [other, waiting] of this.#waiting) if (waiting.key === key) this.#waiting.delete(other);
     this.#waiting.set(id, { ...settled, request, since: this.clock.now(), key });
     for (const ms of [BUSY_AFTER, SILENT_AFTER]) this.#later(ms + 5);

@@ -3,7 +3,7 @@ import { h, toggle } from "./dom";
 import type { Control, ControlValue } from "./model";
 import { printable } from "./text";
 
-type Field = HTMLInputElement | HTMLSelectElement;
+type Field = HTMLInputElement | HTMLSelectElement | HTMLFieldSetElement;
 
 interface Made {
   control: Control;
@@ -47,12 +47,17 @@ export class Controls {
     field.name = control.name;
     const hint = control.hint ?? null;
     const name = h("span", "", {}, control.label);
-    const label =
-      control.kind === "check"
-        ? h("label", "rw-control", { title: hint }, field, name)
-        : h("label", "rw-control", { title: hint }, name, field);
+    const tag = field instanceof HTMLFieldSetElement ? "div" : "label";
+    const parts = control.kind === "check" ? [field, name] : [name, field];
+    const label = h(tag, "rw-control", { title: hint }, ...parts);
     const made: Made = { control, label, field, shape: shapeOf(control) };
-    field.addEventListener("change", () => this.set(control.name, read(made)), { signal: this.signal });
+    if (field instanceof HTMLFieldSetElement) {
+      field.setAttribute("aria-label", control.label);
+      [...field.children].forEach((button, i) => {
+        const press = () => this.set(control.name, optionsOf(made.control)[i]?.value ?? null);
+        button.addEventListener("click", press, { signal: this.signal });
+      });
+    } else field.addEventListener("change", () => this.set(control.name, read(made)), { signal: this.signal });
     // Keys typed here are ours: notebook shortcuts must not see them.
     label.addEventListener("keydown", (event) => event.stopPropagation(), { signal: this.signal });
     return made;
@@ -70,6 +75,13 @@ function fieldOf(control: Control): Field {
     });
     return select;
   }
+  if (control.kind === "choice")
+    return h(
+      "fieldset",
+      "rw-group rw-choice",
+      {},
+      ...optionsOf(control).map((o) => h("button", "rw-button", { type: "button" }, printable(o.label))),
+    );
   if (control.kind === "check") return h("input", "", { type: "checkbox" });
   if (control.kind === "text") return h("input", "rw-field rw-token", { type: "text", spellcheck: "false" });
   return h("input", "rw-field", { type: "number", min: control.min, max: control.max, step: "any" });
@@ -77,6 +89,10 @@ function fieldOf(control: Control): Field {
 
 function show({ control, field }: Made, value: ControlValue): void {
   if (field instanceof HTMLSelectElement) field.selectedIndex = optionsOf(control).findIndex((o) => o.value === value);
+  else if (field instanceof HTMLFieldSetElement)
+    optionsOf(control).forEach((o, i) => {
+      field.children[i]?.setAttribute("aria-pressed", String(o.value === value));
+    });
   else if (control.kind === "check") field.checked = Boolean(value);
   else if (field.value !== String(value ?? "") && document.activeElement !== field) field.value = String(value ?? "");
 }
@@ -84,6 +100,7 @@ function show({ control, field }: Made, value: ControlValue): void {
 /** The value as Python knows it, or null for an empty field. */
 function read({ control, field }: Made): ControlValue {
   if (field instanceof HTMLSelectElement) return optionsOf(control)[field.selectedIndex]?.value ?? null;
+  if (field instanceof HTMLFieldSetElement) return control.value; // its buttons speak for themselves
   if (control.kind === "check") return field.checked;
   if (control.kind === "text") return field.value;
   if (field.value === "") return null;

@@ -11,6 +11,8 @@ export interface Facts {
   layer: number;
   pos: number;
   rowName: string;
+  /** "position 5", or nothing where the token says what the column is. */
+  where: string;
   token: string;
   /** "norm", with units, and the value as text. */
   label: string;
@@ -27,6 +29,7 @@ export function facts(grid: Grid, { row, col }: Cell): Facts {
     layer: frame.rows[row] ?? row,
     pos: col,
     rowName: frame.row_name,
+    where: frame.column_name ? "" : `position ${col}`,
     token: printable(frame.tokens[col] ?? ""),
     label: scaleLabel(frame.scale),
     value: numberText(value, 4),
@@ -61,7 +64,8 @@ function topTokens(grid: Grid, cell: number): Facts["top"] {
 
 /** One sentence for a screen reader. */
 export function spoken(f: Facts, selected: boolean): string {
-  const parts = [`${f.rowName} ${f.layer}, token ${f.token}, position ${f.pos}: ${f.label} ${f.value}`, ...f.notes];
+  const column = f.where ? `token ${f.token}, ${f.where}` : f.token;
+  const parts = [`${f.rowName} ${f.layer}, ${column}: ${f.label} ${f.value}`, ...f.notes];
   const best = f.top[0];
   if (best) parts.push(`top token ${best.token}, probability ${probabilityText(best.prob)}`);
   if (selected) parts.push("selected");

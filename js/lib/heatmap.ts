@@ -1,19 +1,32 @@
 // A layer-by-token picture over a model: reads traits, sends requests, keeps every part of the widget in step.
 import "./theme.css";
 import "./widget.css";
+import { Actions } from "./actions";
 import { browserClock, Channel } from "./channel";
 import { Controls } from "./controls";
 import { toggle } from "./dom";
+import { Edits } from "./edits";
 import { download, localExports, pythonExports } from "./exports";
 import { type Facts, facts } from "./facts";
-import type { Selected } from "./layout";
+import type { Cell, Marks, Selected } from "./layout";
 import { watchKernel } from "./liveness";
 import { Menu } from "./menu";
-import type { Answer, ControlValue, ExportFormat, Frame, HostModel, Model, RenderContext, Request } from "./model";
+import type {
+  Answer,
+  ControlValue,
+  ExportFormat,
+  Frame,
+  HostModel,
+  Model,
+  Place,
+  RenderContext,
+  Request,
+} from "./model";
 import { Optimistic } from "./optimistic";
 import { Plot } from "./plot";
 import { Shell } from "./shell";
 import { offlineDetails, sideContent } from "./side";
+import { summaryContent } from "./summary";
 import { followTheme } from "./theme";
 import { bytes, type Grid, Grids } from "./wire";
 
@@ -23,6 +36,9 @@ const TRAITS: readonly (keyof Model)[] = [
   "pos",
   "details",
   "controls",
+  "summary",
+  "actions",
+  "edited",
   "status",
   "offline",
   "planes",
@@ -53,6 +69,8 @@ class HeatmapView {
   readonly #controls: Controls;
   readonly #menu: Menu;
   readonly #channel: Channel;
+  readonly #actions: Actions;
+  readonly #edits = new Edits();
   readonly #claims = new Optimistic(browserClock, () => this.#soon());
   #grid: Grid | null = null;
   #gone = false;
@@ -66,12 +84,27 @@ class HeatmapView {
     private readonly signal: AbortSignal,
   ) {
     this.#plot = new Plot(
-      { select: ({ row, col }) => this.#select(row, col), reset: () => this.#select(null, null) },
+      {
+        select: (cell, wide) => this.#click(cell, wide),
+        region: (cells) =>
+          this.#edit(() =>
+            this.#edits.fill(
+              cells.map((cell) => this.#place(cell)),
+              this.#confirmed,
+            ),
+          ),
+        reset: () => this.#select(null, null),
+      },
       signal,
     );
     this.#controls = new Controls((name, value) => this.#set(name, value), signal);
     this.#menu = new Menu("Export", signal);
-    this.#shell = new Shell(this.#controls.el, this.#menu.button, this.#menu.el);
+    this.#actions = new Actions(
+      (name) => this.#act(name),
+      (text) => this.#fail(text),
+      signal,
+    );
+    this.#shell = new Shell(this.#controls.el, this.#actions.el, this.#menu.button, this.#menu.el);
     this.#shell.main.append(this.#plot.el);
     toggle(this.#plot.el, false);
     this.#shell.reset.addEventListener("click", () => this.#reset(), { signal });
@@ -120,6 +153,7 @@ class HeatmapView {
     const selected = { row: this.#rowOf(layer), col: pos };
     const status = this.model.get("status") ?? { state: "ready", text: "" };
     this.#plot.select(selected);
+    this.#plot.edit(this.#outlined());
     this.#header();
     this.#side(selected);
     this.#shell.tell(this.#grid, {
@@ -182,6 +216,38 @@ class HeatmapView {
     this.#claimed(SELECTION, { layer, pos: col }, { kind: "select", layer, pos: col });
   }
 
+  #click(cell: Cell, wide: boolean): void {
+    if (this.#editable) {
+      const place = this.#place(cell, wide);
+      this.#edit(() => this.#edits.toggle(place, this.#confirmed));
+    }
+    this.#select(cell.row, cell.col);
+  }
+
+  /** Change what is wanted, show it, and send all that is not confirmed. */
+  #edit(change: () => void): void {
+    if (!this.#editable) return;
+    change();
+    const request = this.#edits.request();
+    this.#soon();
+    this.#channel.ask(request, {
+      done: () => {
+        this.#failure = null;
+        this.#edits.done(request);
+      },
+      failed: (text) => {
+        this.#edits.clear();
+        this.#fail(text);
+      },
+    });
+  }
+
+  #act(name: string): void {
+    this.#edits.clear();
+    this.#channel.ask({ kind: "act", name }, { failed: (text) => this.#fail(text) });
+    this.#soon();
+  }
+
   #set(name: string, value: ControlValue): void {
     this.#claimed(`set ${name}`, value, { kind: "set", name, value });
   }
@@ -191,6 +257,7 @@ class HeatmapView {
     this.#plot.resetView();
     this.#failure = null;
     this.#claims.clear();
+    this.#edits.clear();
     if (this.#cut) this.#claims.claim(SELECTION, { layer: null, pos: null });
     else this.#channel.ask({ kind: "reset" }, { failed: (text) => this.#fail(text) });
     this.#soon();
@@ -237,6 +304,26 @@ class HeatmapView {
     return this.#claims.value(SELECTION, this.#pythons());
   }
 
+  get #confirmed(): readonly Place[] {
+    return this.model.get("edited") ?? [];
+  }
+
+  get #editable(): boolean {
+    return !this.#cut && Array.isArray(this.model.get("edited"));
+  }
+
+  #place({ row, col }: Cell, wide = false): Place {
+    return [this.#grid?.frame.rows[row] ?? row, wide ? null : col];
+  }
+
+  #outlined(): Marks["edited"] | null {
+    if (!this.#editable) return null;
+    return this.#edits.shown(this.#confirmed).flatMap(({ place: [layer, col], state }) => {
+      const row = this.#rowOf(layer);
+      return row === null ? [] : [{ row, col, state }];
+    });
+  }
+
   #rowOf(layer: number | null): number | null {
     if (layer === null || !this.#grid) return null;
     const row = this.#grid.frame.rows.indexOf(layer);
@@ -251,6 +338,7 @@ class HeatmapView {
       value: this.#claims.value(`set ${control.name}`, control.value),
     }));
     this.#controls.update(controls, this.#cut);
+    this.#actions.update(this.model.get("actions") ?? [], this.#cut);
     const ask = (format: ExportFormat) =>
       void this.#channel.ask({ kind: "export", format }, { failed: (text) => this.#fail(text) });
     this.#menu.set(this.#cut ? localExports(this.#grid, () => this.#plot.image()) : pythonExports(ask));
@@ -266,8 +354,16 @@ class HeatmapView {
     const mine = known && sent && sent.layer === known.layer && sent.pos === known.pos ? sent : null;
     const details =
       mine ?? (grid && known && row !== null && col !== null ? offlineDetails(planes, grid, row, col) : null);
-    this.#shell.side.replaceChildren(
-      ...sideContent({ facts: known, details, waiting: !details && !this.#cut && this.#channel.busy }),
-    );
+    const summary = this.model.get("summary") ?? null;
+    const above = summary
+      ? summaryContent({
+          summary,
+          going: (id) => this.#edits.isDropped(id),
+          drop: this.#editable ? (id) => this.#edit(() => this.#edits.drop(id)) : null,
+        })
+      : [];
+    const waiting = !details && !this.#cut && this.#channel.busy;
+    const below = summary && !known ? [] : sideContent({ facts: known, details, waiting });
+    this.#shell.side.replaceChildren(...above, ...below);
   }
 }

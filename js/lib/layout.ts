@@ -127,6 +127,10 @@ export interface Selected {
 export interface Marks {
   hover: Cell | null;
   cursor: Cell | null;
+  /** Cells that are changed, and those on their way there or back; a column of null is the whole row. */
+  edited: readonly { row: number; col: number | null; state: "on" | "coming" | "going" }[];
+  /** Two corners of a region that is being drawn. */
+  region: readonly [Cell, Cell] | null;
 }
 
 export interface Rect {

@@ -7,6 +7,10 @@ export interface Model {
   pos: number | null;
   details: Details | null;
   controls: Control[];
+  summary: Summary | null;
+  actions: Action[];
+  /** The cells that are changed, for a picture whose clicks change something; a column of null is a whole row. */
+  edited: Place[] | null;
   status: Status;
   offline: boolean;
   planes: Planes | null;
@@ -44,6 +48,8 @@ export interface Frame {
   buffers: string[];
   rows: number[];
   row_name: string;
+  /** What a column is, where it is no position. */
+  column_name?: string;
   tokens: string[];
   marked: number[];
   unknown: number[];
@@ -77,7 +83,7 @@ export type ControlValue = string | number | boolean | null;
 export interface Control {
   name: string;
   label: string;
-  kind: "select" | "check" | "number" | "text";
+  kind: "select" | "choice" | "check" | "number" | "text";
   value: ControlValue;
   options?: (string | number | { value: string | number; label: string })[];
   min?: number;
@@ -90,6 +96,37 @@ export interface Status {
   state: "ready" | "busy" | "error";
   text: string;
   detail?: string;
+  /** Share of the work that is done, where that is known. */
+  progress?: number;
+}
+
+/** A cell by its layer (or other row number) and column; null for the whole row. */
+export type Place = [number, number | null];
+
+/** What the side panel says whatever is selected. */
+export interface Summary {
+  /** A metric: its name, its value now and before, and the change in words. */
+  name: string;
+  now: string;
+  before: string;
+  change: string;
+  direction: -1 | 0 | 1;
+  /** Next tokens with their probabilities. */
+  compared: { token: string; before: number | null; after: number | null }[];
+  /** What is active; `left` more are not listed. */
+  chips: { id: string; label: string }[];
+  count: number;
+  left: number;
+  note: string;
+}
+
+/** A button in the header: asks Python, or puts a text on the clipboard. */
+export interface Action {
+  name: string;
+  label: string;
+  enabled: boolean;
+  hint: string;
+  copies: string | null;
 }
 
 /** What an exported page needs to fill the side panel with no kernel: one number for each label in each cell. */
@@ -105,6 +142,8 @@ export type Request =
   | { kind: "select"; layer: number | null; pos: number | null }
   | { kind: "set"; name: string; value: ControlValue }
   | { kind: "reset" }
+  | { kind: "act"; name: string }
+  | { kind: "edit"; on: Place[]; off: Place[]; drop: string[] }
   | { kind: "frame"; frame_id: number }
   | { kind: "export"; format: ExportFormat };
 

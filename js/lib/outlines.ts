@@ -7,7 +7,7 @@ export function drawOutlines(
   at: Layout,
   scroll: number,
   colours: Colours,
-  { selected, hover, cursor }: Marks & { selected: Selected },
+  { selected, hover, cursor, edited, region }: Marks & { selected: Selected },
 ): void {
   const { view, cell } = at;
   ctx.save();
@@ -15,7 +15,27 @@ export function drawOutlines(
   ctx.rect(view.x - 3, view.y - 3, view.w + 6, view.h + 6);
   ctx.clip();
   const ink = colours.dark ? "#fff" : "#000";
-  if (hover) stroke(ctx, cellRect(at, hover, scroll), at.gap, ink, 1, colours.bg);
+  for (const { row, col, state } of edited) {
+    const rect = cellRect(at, { row, col: col ?? 0 }, col === null ? 0 : scroll);
+    if (col === null) rect.w = view.w;
+    const inset = Math.min(rect.w, rect.h) > 8 ? 1 : 0;
+    ctx.setLineDash(state === "on" ? [2, 2] : [4, 4]);
+    ctx.globalAlpha = state === "going" ? 0.35 : 1;
+    stroke(ctx, inner(rect, inset), at.gap, colours.accent, 2, colours.bg);
+    ctx.globalAlpha = 1;
+  }
+  ctx.setLineDash([]);
+  if (region) {
+    const [a, b] = region.map((each) => cellRect(at, each, scroll)) as [Rect, Rect];
+    const [x, y] = [Math.min(a.x, b.x), Math.min(a.y, b.y)];
+    const rect = { x, y, w: Math.max(a.x, b.x) - x + cell.w, h: Math.max(a.y, b.y) - y + cell.h };
+    ctx.fillStyle = colours.accent;
+    ctx.globalAlpha = 0.15;
+    ctx.fillRect(rect.x, rect.y, rect.w, rect.h);
+    ctx.globalAlpha = 1;
+    stroke(ctx, rect, at.gap, colours.accent, 2, colours.bg);
+  }
+  if (hover && !region) stroke(ctx, cellRect(at, hover, scroll), at.gap, ink, 1, colours.bg);
   const { row, col } = selected;
   // A selection may name a whole row (a layer) or a whole column (a position).
   if (row !== null || col !== null) {
@@ -25,20 +45,14 @@ export function drawOutlines(
     stroke(ctx, rect, at.gap, ink, 2, colours.bg);
   }
   if (cursor) {
-    const inner = cursor.row === row && cursor.col === col && Math.min(cell.w, cell.h) > 10 ? 3 : 0;
-    const { x, y, w, h } = cellRect(at, cursor, scroll);
+    const inset = cursor.row === row && cursor.col === col && Math.min(cell.w, cell.h) > 10 ? 3 : 0;
     ctx.setLineDash([4, 2]);
-    stroke(
-      ctx,
-      { x: x + inner, y: y + inner, w: w - 2 * inner, h: h - 2 * inner },
-      at.gap,
-      colours.accent,
-      2,
-      colours.bg,
-    );
+    stroke(ctx, inner(cellRect(at, cursor, scroll), inset), at.gap, colours.accent, 2, colours.bg);
   }
   ctx.restore();
 }
+
+const inner = ({ x, y, w, h }: Rect, by: number): Rect => ({ x: x + by, y: y + by, w: w - 2 * by, h: h - 2 * by });
 
 /** A line around a cell, over a wider one in the ground's colour: it shows on any colour of the scale. */
 function stroke(

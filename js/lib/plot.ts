@@ -2,7 +2,17 @@
 import { h, setText, toggle } from "./dom";
 import { facts, spoken } from "./facts";
 import { type KeyPress, keyAction } from "./keyboard";
-import { anchored, type Cell, cellRect, hit, type Selected, scrollTo, visibleCols, type Zoom } from "./layout";
+import {
+  anchored,
+  type Cell,
+  cellRect,
+  hit,
+  type Marks,
+  type Selected,
+  scrollTo,
+  visibleCols,
+  type Zoom,
+} from "./layout";
 import { density, Picture } from "./picture";
 import type { Colours } from "./theme";
 import { measure as timing } from "./timing";
@@ -12,12 +22,23 @@ import type { Grid } from "./wire";
 import { ZoomBar, type ZoomStep } from "./zoom";
 
 export interface PlotEvents {
-  select(cell: Cell): void;
+  /** A cell was clicked, or Enter pressed on it; `wide` with Shift. */
+  select(cell: Cell, wide: boolean): void;
+  /** Cells were dragged over, where the picture can be edited. */
+  region(cells: Cell[]): void;
   reset(): void;
 }
 
 const ZOOM_STEP = 1.4;
 const SCROLLBAR = 12;
+/** The cells of a rectangle, from two of its corners. */
+function within(a: Cell, b: Cell): Cell[] {
+  const out: Cell[] = [];
+  for (let row = Math.min(a.row, b.row); row <= Math.max(a.row, b.row); row++)
+    for (let col = Math.min(a.col, b.col); col <= Math.max(a.col, b.col); col++) out.push({ row, col });
+  return out;
+}
+
 const same = (a: Cell | null, b: Cell | null): boolean => a?.row === b?.row && a?.col === b?.col;
 
 export class Plot {
@@ -36,6 +57,9 @@ export class Plot {
   #selected: Selected = { row: null, col: null };
   #cursor: Cell | null = null;
   #hover: Cell | null = null;
+  #edited: Marks["edited"] = [];
+  #editable = false;
+  #drag: { from: Cell; to: Cell; moved: boolean } | null = null;
   #zoom: Zoom = "auto";
   #arrived: number | null = null;
 
@@ -75,6 +99,14 @@ export class Plot {
     this.#cursor = row === null || col === null ? null : { row, col };
     this.#reveal(col);
     this.#paint();
+  }
+
+  /** Outline the cells that are changed; null where clicks only select. */
+  edit(edited: Marks["edited"] | null): void {
+    this.#editable = edited !== null;
+    this.#edited = edited ?? [];
+    this.#scroller.classList.toggle("rw-editable", this.#editable);
+    this.#outline();
   }
 
   recolour(colours: Colours): void {
@@ -138,7 +170,8 @@ export class Plot {
 
   #outline(): void {
     const cursor = this.#scroller.matches(":focus-visible") ? this.#cursor : null;
-    this.#picture.outline(this.#scroll, this.#selected, { hover: this.#hover, cursor });
+    const region = this.#drag?.moved ? ([this.#drag.from, this.#drag.to] as const) : null;
+    this.#picture.outline(this.#scroll, this.#selected, { hover: this.#hover, cursor, edited: this.#edited, region });
   }
 
   // Scrolling and zoom
@@ -182,7 +215,9 @@ export class Plot {
 
   #listen(signal: AbortSignal): void {
     const scroller = this.#scroller;
+    scroller.addEventListener("pointerdown", (event) => this.#dragFrom(event), { signal });
     scroller.addEventListener("pointermove", (event) => this.#hoverAt(event), { signal });
+    scroller.addEventListener("pointercancel", () => this.#dragNone(), { signal });
     scroller.addEventListener("pointerleave", () => this.#hoverNone(), { signal });
     scroller.addEventListener("click", (event) => this.#click(event), { signal });
     scroller.addEventListener("keydown", (event) => this.#key(event), { signal });
@@ -220,6 +255,7 @@ export class Plot {
   #hoverAt(event: PointerEvent): void {
     if (event.pointerType === "touch") return;
     const start = performance.now();
+    this.#dragTo(event);
     const cell = this.#cellAt(event);
     if (same(cell, this.#hover)) return;
     this.#hover = cell;
@@ -227,6 +263,31 @@ export class Plot {
     if (cell) this.#tipAt(cell);
     else this.#tip.hide();
     timing("rw:hover", start);
+  }
+
+  // A press may become a drag over a region; the click that ends it is the region's.
+
+  #dragFrom(event: PointerEvent): void {
+    const cell = this.#cellAt(event);
+    if (!this.#editable || !cell || event.button !== 0 || event.pointerType === "touch") return;
+    this.#drag = { from: cell, to: cell, moved: false };
+    this.#scroller.setPointerCapture(event.pointerId);
+  }
+
+  #dragTo(event: PointerEvent): void {
+    const drag = this.#drag;
+    if (!drag) return;
+    if (!(event.buttons & 1)) this.#dragNone();
+    const cell = this.#cellAt(event);
+    if (!cell || same(cell, drag.to)) return;
+    drag.to = cell;
+    drag.moved ||= !same(cell, drag.from);
+    this.#outline();
+  }
+
+  #dragNone(): void {
+    this.#drag = null;
+    this.#outline();
   }
 
   #hoverNone(): void {
@@ -245,14 +306,20 @@ export class Plot {
 
   #click(event: MouseEvent): void {
     const cell = this.#cellAt(event);
+    const drag = this.#drag;
+    this.#dragNone();
+    if (drag?.moved) {
+      this.events.region(within(drag.from, drag.to));
+      return;
+    }
     if (!cell) return;
     this.#cursor = cell;
-    this.#choose(cell);
+    this.#choose(cell, event.shiftKey);
   }
 
-  #choose(cell: Cell): void {
+  #choose(cell: Cell, wide: boolean): void {
     this.#announce(cell, true);
-    this.events.select(cell);
+    this.events.select(cell, wide);
   }
 
   #key(event: KeyPress & Event): void {
@@ -272,7 +339,7 @@ export class Plot {
       this.#cursor = null;
       this.#hoverNone();
       this.events.reset();
-    } else if (cursor) this.#choose(cursor);
+    } else if (cursor) this.#choose(cursor, event.shiftKey ?? false);
   }
 
   #moveTo(cell: Cell): void {

@@ -20,14 +20,19 @@ export class Shell {
   #allChecks = false;
   #said = "";
 
-  constructor(controls: HTMLElement, exporter: HTMLElement, ...hidden: HTMLElement[]) {
+  readonly #bar = h("div");
+
+  readonly #ownActions: HTMLElement;
+
+  constructor(controls: HTMLElement, actions: HTMLElement, exporter: HTMLElement, ...hidden: HTMLElement[]) {
+    this.#ownActions = actions;
     this.main.append(this.#blank);
     this.root = h(
       "div",
       "rw",
       { role: "group" },
-      h("div", "rw-head", {}, this.#title, controls, h("div", "rw-actions", {}, this.reset, exporter)),
-      h("div", "rw-progress", { role: "progressbar", "aria-label": "Python is computing" }, h("div")),
+      h("div", "rw-head", {}, this.#title, controls, h("div", "rw-actions", {}, actions, this.reset, exporter)),
+      h("div", "rw-progress", { role: "progressbar", "aria-label": "Python is computing" }, this.#bar),
       this.#notices,
       h("div", "rw-say", {}, this.#sentence, this.#doing),
       h("div", "rw-body", {}, this.main, this.side),
@@ -44,6 +49,8 @@ export class Shell {
     const working = !gone && !offline && (status.state === "busy" || (busy && !silent));
     const state = gone ? "disconnected" : status.state === "error" ? "error" : working ? "busy" : "ready";
     root.dataset.rwState = grid ? state : "loading";
+    this.#progress(working ? status.progress : undefined);
+    root.classList.toggle("rw-own-actions", this.#ownActions.childElementCount > 0);
     root.setAttribute("aria-label", frame?.title ?? "Loading");
     root.setAttribute("aria-busy", String(working));
     setText(this.#title, frame?.title ?? "Loading");
@@ -63,6 +70,16 @@ export class Shell {
       this.tell(grid, situation);
     };
     this.#checks.replaceChildren(...checkItems(checks, this.#allChecks, more));
+  }
+
+  /** A share that is known fills the line; one that is not runs along it. */
+  #progress(share: number | undefined): void {
+    const known = share !== undefined;
+    this.#bar.classList.toggle("rw-known", known);
+    this.#bar.style.width = known ? `${Math.round(100 * share)}%` : "";
+    const line = this.#bar.parentElement!;
+    if (known) line.setAttribute("aria-valuenow", String(Math.round(100 * share)));
+    else line.removeAttribute("aria-valuenow");
   }
 
   #inPlaceOfPicture(grid: Grid | null, { gone, silent, status, failure }: Situation): void {

@@ -40,7 +40,7 @@ const heading = (f: Facts, details: Details | null): HTMLElement =>
         {},
         `${f.rowName} ${f.layer} \u00b7 `,
         tokenSpan(f.token),
-        h("span", "rw-dim", {}, ` position ${f.pos}`),
+        h("span", "rw-dim", {}, f.where && ` ${f.where}`),
       );
 
 const row = (label: string, value: string): HTMLElement =>

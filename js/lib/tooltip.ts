@@ -15,7 +15,7 @@ function content(f: Facts): DocumentFragment {
       {},
       `${f.rowName} ${f.layer} \u00b7 `,
       tokenSpan(f.token),
-      h("span", "rw-dim", {}, ` position ${f.pos}`),
+      h("span", "rw-dim", {}, f.where && ` ${f.where}`),
     ),
     h("div", "rw-tip-value", {}, h("span", "rw-dim", {}, f.label), h("b", "rw-number", {}, f.value)),
   );

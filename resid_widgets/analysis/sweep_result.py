@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,7 @@ class SweepResult(GridResult):
         """Return a result of two dims: of three, for each layer and position the head with the largest effect."""
         if self.values.ndim == 2:
             return self
-        from dataclasses import replace
-
-        largest = np.abs(self.values).fillna(-1.0).argmax(dim=self.values.dims[-1])
+        largest = abs(self.values).fillna(-1.0).argmax(dim=self.values.dims[-1])
         return replace(
             self,
             values=self.values.isel({self.values.dims[-1]: largest}, drop=True),

@@ -53,7 +53,7 @@ def intervene(run: Run, interventions: Any, *, keep: object = None) -> Run:
     model = base.model
     wanted = wanted_components(base.provenance.options["keep"] if keep is None else keep)
     kept = offered_components(model, wanted, keep is None)
-    reports = [_Report(item) for item in items]
+    reports = [Report(item) for item in items]
     edits = in_order(report.watched(edit_for(base, report.item)) for report in reports)
     engine = engine_of(base, {edit.component for edit in edits})
     watch = Watch({*kept, "resid_post"})
@@ -72,7 +72,7 @@ def intervene(run: Run, interventions: Any, *, keep: object = None) -> Run:
         recorded,
         norms.cpu(),
         logits,
-        (engine.check, *_checks(reports)),
+        (engine.check, *report_checks(reports)),
         replace(base.provenance, options=options),
         lambda component: intervene(base, items, keep=component),
         base,
@@ -91,7 +91,7 @@ def _whole(base: Run, component: str, layer: int, start: int, watch: Watch) -> T
     return torch.cat([base.activation(component, layer).narrow(axis, 0, start).to(new), new], dim=axis)
 
 
-class _Report:
+class Report:
     """What became of one intervention: how often it fired, and whether it changed anything."""
 
     def __init__(self, item: Intervention) -> None:
@@ -111,7 +111,7 @@ class _Report:
         return replace(edit, change=change)
 
 
-def _checks(reports: Sequence[_Report]) -> list[Check]:
+def report_checks(reports: Sequence[Report]) -> list[Check]:
     """Say that each intervention fired once, and which changed nothing."""
     wrong = [report for report in reports if report.fired != 1]
     if wrong:

@@ -225,7 +225,8 @@ class ResidualModel:
 
     def _some_logits(self, normed: Float[Tensor, "... d_model"], token_ids: Sequence[int]) -> Tensor:
         """Unembed with a few rows of the output matrix."""
-        head, rows = self.bridge.original_model.get_output_embeddings(), list(token_ids)
+        model: Any = self.bridge.original_model
+        head, rows = model.get_output_embeddings(), list(token_ids)
         head = getattr(head, "original_component", head)
         bias = getattr(head, "bias", None)
         return nn.functional.linear(normed, head.weight[rows], None if bias is None else bias[rows])

@@ -121,8 +121,9 @@ class Recording:
         self.stream.append(last[0][0])
         if len(self._calls) != model.n_layers or len(cache.layers) != model.n_layers:
             raise UnsupportedModelError(f"{model.name} does not call each block once, with a cache of keys and values.")
-        self._keys = [layer.keys for layer in cache.layers]
-        self._values = [layer.values for layer in cache.layers]
+        layers: Sequence[Any] = cache.layers
+        self._keys: list[Tensor] = [layer.keys for layer in layers]
+        self._values: list[Tensor] = [layer.values for layer in layers]
 
     @property
     def n_pos(self) -> int:

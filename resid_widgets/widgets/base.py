@@ -51,6 +51,9 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
     pos = Selected(help="Selected position, or None.").tag(sync=True)
     details: Any = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)
     controls = t.List(read_only=True).tag(sync=True)
+    summary: Any = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)
+    actions = t.List(read_only=True).tag(sync=True)
+    edited: Any = t.Instance(list, allow_none=True, read_only=True).tag(sync=True)
     status = t.Dict(READY, read_only=True).tag(sync=True)
     offline = t.Bool(False, read_only=True).tag(sync=True)
     planes = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)  # a Dict of None would be {}
@@ -208,7 +211,7 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         if was_open:
             self.unobserve_all()
             self._run = self._first = self._drawn = None
-            for name in ("frame", "details", "controls", *arguments.defaults(type(self))):
+            for name in ("frame", "details", "controls", "summary", *arguments.defaults(type(self))):
                 self._trait_values.pop(name, None)
 
     def __repr__(self) -> str:
@@ -221,7 +224,12 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         """Compute the state for `options`, nothing selected."""
         result = self._compute(options) if given is None else given
         options = self._stated(options, result)
-        return State(options, result, *self._encode(result, next(_frame_ids)), self._controls(result, options))
+        old = self._state
+        if old is not None and old.result is result:  # nothing to draw again
+            frame, buffers = old.frame, old.buffers
+        else:
+            frame, buffers = self._encode(result, next(_frame_ids))
+        return State(options, result, frame, buffers, self._controls(result, options))
 
     def _changing(self, old: State, options: Mapping[str, Any]) -> State:
         """Return the state with other options, the same cell selected."""
@@ -280,6 +288,14 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         self._say("busy", f"Computing another {name.replace('_', ' ')} ...")
         self._update(lambda old: self._changing(old, self._from_control(name, value)), job)
 
+    def _apply_action(self, name: str, job: Job) -> None:
+        """Do what a button of the header stands for."""
+        raise NotImplementedError
+
+    def _apply_edit(self, edit: Mapping[str, Any], job: Job) -> None:
+        """Change what a click on the picture, or on something in the side panel, stands for."""
+        raise NotImplementedError
+
     def _apply_reset(self, job: Job | None = None) -> None:
         first = self._first
         assert first is not None
@@ -290,9 +306,10 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         state = self._open()
         return state.buffers if state.frame["id"] == frame_id else {}
 
-    def _say(self, state: str, text: str = "", detail: str = "") -> None:
+    def _say(self, state: str, text: str = "", detail: str = "", progress: float | None = None) -> None:
         """Show a status in every view."""
-        write(self, "status", {"state": state, "text": text, **({"detail": detail} if detail else {})})
+        more = {"detail": detail} if detail else {} if progress is None else {"progress": progress}
+        write(self, "status", {"state": state, "text": text, **more})
 
     def _page(self) -> str:
         state = self._open()
@@ -302,6 +319,9 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
             "pos": state.pos,
             "details": state.details,
             "controls": state.controls,
+            "summary": state.summary,
+            "actions": state.actions,
+            "edited": state.edited,
             "status": READY,
             "offline": True,
             "planes": self._planes(state.result, state.options),

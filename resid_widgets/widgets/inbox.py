@@ -29,6 +29,8 @@ class Host(Protocol):
     def _apply_selection(self, layer: Any, pos: Any, job: Job) -> None: ...
     def _apply_change(self, name: str, value: Any, job: Job) -> None: ...
     def _apply_reset(self, job: Job) -> None: ...
+    def _apply_action(self, name: str, job: Job) -> None: ...
+    def _apply_edit(self, edit: Mapping[str, Any], job: Job) -> None: ...
     def _arrays(self, frame_id: Any) -> Mapping[str, bytes]: ...
     def _file(self, form: str) -> tuple[str, str, bytes]: ...
     def _say(self, state: str, text: str = "", detail: str = "") -> None: ...
@@ -43,6 +45,9 @@ class Inbox:
     ``select``   ``layer``, ``pos``       done, when the traits are written
     ``set``      ``name``, ``value``      done, when the new picture is sent
     ``reset``                             done
+    ``act``      ``name``                 done, when the action of that button is done; each counts
+    ``edit``     ``on``, ``off``,         done; all that the user wants changed and Python has not confirmed, so that
+                 ``drop``                 a later one may take the place of an earlier one
     ``frame``    ``frame_id``             frame with ``names`` and the buffers; done if it is no longer shown
     ``export``   ``format``               file with ``name``, ``mime`` and one buffer
     ===========  =======================  ================================================================
@@ -73,6 +78,14 @@ class Inbox:
             case {"kind": "reset"}:
                 widget._drop_requests()
                 self._ask(number, "reset", widget._apply_reset)
+            case {"kind": "act", "name": str(name)}:
+                offered = {action["name"]: action for action in widget._open().actions}
+                if name not in offered:
+                    raise InputError.about("name", name, "this picture has no such button", "Reload the page.")
+                self._ask(number, f"act {name} {number}", lambda job: widget._apply_action(name, job))
+            case {"kind": "edit"} if widget._open().edited is not None:
+                edit = {name: list(content.get(name, ())) for name in ("on", "off", "drop")}
+                self._ask(number, "edit", lambda job: widget._apply_edit(edit, job))
             case {"kind": "frame", "frame_id": frame_id}:
                 self._send_frame(number, frame_id)
             case {"kind": "export", "format": str(form)}:

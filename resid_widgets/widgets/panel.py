@@ -30,6 +30,22 @@ def number(name: str, label: str, value: int, low: int, high: int, **more: Any) 
     return _control("number", name, label, value, min=low, max=high, **more)
 
 
+def real(name: str, label: str, value: float | None, **more: Any) -> dict[str, Any]:
+    """Describe any number; None is an empty field."""
+    return _control("number", name, label, value, **more)
+
+
+def choice(name: str, label: str, value: str, options: Sequence[tuple[str, str]], **more: Any) -> dict[str, Any]:
+    """Describe a choice among a few `options`, all on show: pairs of value and label."""
+    offered = [{"value": value, "label": label} for value, label in options]
+    return _control("choice", name, label, value, options=offered, **more)
+
+
+def action(name: str, label: str, enabled: bool, hint: str, *, copies: str | None = None) -> dict[str, Any]:
+    """Describe a button in the header; `copies` is a text that it puts on the clipboard, without asking Python."""
+    return plain({"name": name, "label": label, "enabled": enabled, "hint": hint, "copies": copies})
+
+
 def text(name: str, label: str, value: str, **more: Any) -> dict[str, Any]:
     """Describe a line of text."""
     return _control("text", name, label, value, **more)
@@ -56,6 +72,11 @@ def details(
             **({"top_label": top_label} if top_label else {}),
         }
     )
+
+
+def _short(value: float) -> str:
+    """Return a number with three digits."""
+    return number_text(float(f"{value:.3g}"))
 
 
 def number_text(value: float) -> str:
@@ -88,3 +109,39 @@ def planes(columns: Sequence[tuple[str, NDArray[Any]]]) -> dict[str, Any] | None
             _form(float(np.nanmax(np.abs(values), initial=0.0, where=np.isfinite(values)))) for _, values in columns
         ],
     }
+
+
+def summary(
+    measured: tuple[str, float, float],
+    compared: Iterable[tuple[str, float, float]],
+    chips: Iterable[tuple[str, str]],
+    note: str,
+) -> dict[str, Any]:
+    """Describe what the side panel says whatever is selected.
+
+    Parameters
+    ----------
+    measured
+        Name of a metric, its value before and now.
+    compared
+        Next tokens with their probabilities before and now.
+    chips
+        What is active: an id and a text each.
+    note
+        How much was computed.
+    """
+    name, before, now = measured
+    items = [{"id": key, "label": label} for key, label in chips]
+    change = now - before
+    return plain(
+        {
+            "name": name,
+            "now": _short(now),
+            "before": _short(before),
+            "change": "" if not items else ("+" if change > 0 else "") + _short(change),
+            "direction": 0 if not items or change == 0 else 1 if change > 0 else -1,
+            "compared": [{"token": token, "before": a, "after": b} for token, a, b in compared],
+            "chips": items,
+            "note": note,
+        }
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from resid_widgets.analysis.ablation import Ablation
 from resid_widgets.analysis.activation_map import ActivationMap
 from resid_widgets.analysis.lens_view import LensView
 from resid_widgets.analysis.logit_lens import LogitLens
+from resid_widgets.widgets.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.activation_heatmap import ActivationHeatmap
 from resid_widgets.widgets.base import ResidWidget
 from resid_widgets.widgets.logit_lens_heatmap import LogitLensHeatmap
@@ -27,6 +29,11 @@ def show(result: object) -> ResidWidget:
 @show.register
 def _(result: ActivationMap) -> ResidWidget:
     return ActivationHeatmap(result)
+
+
+@show.register
+def _(result: Ablation) -> ResidWidget:
+    return AblationExplorer(result)
 
 
 @show.register(LogitLens)

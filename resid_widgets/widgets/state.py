@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ipywidgets
@@ -36,6 +36,15 @@ class State:
         The selection.
     details
         The side panel of the selected cell.
+    summary
+        What the side panel says whatever is selected, or None.
+    actions
+        Buttons in the header.
+    edited
+        For a picture whose clicks change something: the cells that are changed, ``[row, column]``, a column of None
+        for a whole row. None where clicks only select.
+    past, future
+        Values of `options` that undo and redo return to, the nearest last.
     """
 
     options: Mapping[str, Any]
@@ -46,6 +55,11 @@ class State:
     layer: int | None = None
     pos: int | None = None
     details: dict[str, Any] | None = None
+    summary: dict[str, Any] | None = None
+    actions: list[dict[str, Any]] = field(default_factory=list)
+    edited: list[list[int | None]] | None = None
+    past: tuple[Any, ...] = ()
+    future: tuple[Any, ...] = ()
 
 
 class Stateful(ipywidgets.DOMWidget):
@@ -97,7 +111,7 @@ class Stateful(ipywidgets.DOMWidget):
         if old is None or new.options is not old.options:
             for name, value in new.options.items():
                 write(self, name, value)
-        for name in ("frame", "controls", "layer", "pos", "details"):
+        for name in ("frame", "controls", "layer", "pos", "details", "summary", "actions", "edited"):
             if old is None or getattr(new, name) is not getattr(old, name):
                 write(self, name, getattr(new, name))
 

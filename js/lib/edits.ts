@@ -1,0 +1,88 @@
+// What clicks want changed and Python has not confirmed yet: shown at once, and sent whole each time, so that a later
+// message may take the place of an earlier one.
+import type { Place, Request } from "./model";
+
+export interface Outlined {
+  place: Place;
+  /** "on": Python has it; "coming" and "going": wanted, not confirmed. */
+  state: "on" | "coming" | "going";
+}
+
+const keyOf = ([row, col]: Place): string => `${row} ${col ?? "all"}`;
+
+export class Edits {
+  readonly #wanted = new Map<string, { place: Place; on: boolean }>();
+  readonly #dropped = new Set<string>();
+
+  /** Switch a cell, from how it is shown now. */
+  toggle(place: Place, confirmed: readonly Place[]): void {
+    this.#want(place, !this.#isOn(place, confirmed), confirmed);
+  }
+
+  /** Switch all cells on; where all of them are on already, off. */
+  fill(places: readonly Place[], confirmed: readonly Place[]): void {
+    const on = !places.every((place) => this.#isOn(place, confirmed));
+    for (const place of places) this.#want(place, on, confirmed);
+  }
+
+  /** Take something off by its name in the list. */
+  drop(id: string): void {
+    this.#dropped.add(id);
+  }
+
+  isDropped(id: string): boolean {
+    return this.#dropped.has(id);
+  }
+
+  get waiting(): boolean {
+    return this.#wanted.size + this.#dropped.size > 0;
+  }
+
+  /** Everything that is wanted and not confirmed. */
+  request(): Request {
+    const wanted = [...this.#wanted.values()];
+    const places = (on: boolean) => wanted.filter((each) => each.on === on).map((each) => each.place);
+    return { kind: "edit", on: places(true), off: places(false), drop: [...this.#dropped] };
+  }
+
+  /** Python has done what a request asked for: what was wanted since then stays. */
+  done(request: Request): void {
+    if (request.kind !== "edit") return;
+    for (const [places, on] of [
+      [request.on, true],
+      [request.off, false],
+    ] as const)
+      for (const place of places) {
+        const key = keyOf(place);
+        if (this.#wanted.get(key)?.on === on) this.#wanted.delete(key);
+      }
+    for (const id of request.drop) this.#dropped.delete(id);
+  }
+
+  clear(): void {
+    this.#wanted.clear();
+    this.#dropped.clear();
+  }
+
+  /** The cells to outline. */
+  shown(confirmed: readonly Place[]): Outlined[] {
+    const out: Outlined[] = confirmed.map((place) => ({
+      place,
+      state: this.#wanted.get(keyOf(place))?.on === false ? "going" : "on",
+    }));
+    const known = new Set(confirmed.map(keyOf));
+    for (const [key, { place, on }] of this.#wanted) if (on && !known.has(key)) out.push({ place, state: "coming" });
+    return out;
+  }
+
+  #isOn(place: Place, confirmed: readonly Place[]): boolean {
+    return this.#wanted.get(keyOf(place))?.on ?? confirmed.some((each) => keyOf(each) === keyOf(place));
+  }
+
+  #want(place: Place, on: boolean, confirmed: readonly Place[]): void {
+    const key = keyOf(place);
+    // Even where Python's last word agrees: an earlier message that says otherwise may be on its way.
+    if (this.#wanted.has(key) || confirmed.some((each) => keyOf(each) === key) !== on)
+      this.#wanted.set(key, { place, on });
+  }
+}
