@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,16 +15,17 @@ from resid_widgets.analysis.cells import Cells, cells_of
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.metrics import Metric, Reading, require_metric
 from resid_widgets.analysis.pairs import Pair, aligned, as_pairs, is_batch
-from resid_widgets.analysis.sweep import Cell, Sweeping, fixed, run_cells, sweeping, work_of
+from resid_widgets.analysis.sweep import Cell, Progress, Sweeping, fixed, run_cells, sweeping, work_of
 from resid_widgets.analysis.sweep_code import patch_code
 from resid_widgets.analysis.sweep_result import SweepResult, column_labels, sweep_array, sweep_scale
 from resid_widgets.errors import InputError
 from resid_widgets.models.edits import Edit, constant
-from resid_widgets.models.engine import engine_of
+from resid_widgets.models.engine import Engine, engine_of
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.run import Run, run
 from resid_widgets.results import Check
 from resid_widgets.sites import RESIDUAL, Site
+from resid_widgets.tokens import visible
 
 SMALL_DENOMINATOR = 1e-3
 """A clean-minus-corrupt difference below this share of the larger of the two metrics is a red check."""
@@ -78,6 +79,7 @@ def patch_sweep(
     bos: bool | None = None,
     progress: Any = True,
     stop: Callable[[], bool] | None = None,
+    partial: Callable[[PatchSweep, Progress], None] | None = None,
     budget: int | None = None,
 ) -> PatchSweep:
     """Put each site of one run into another in turn, and measure how far the answer moves.
@@ -102,6 +104,8 @@ def patch_sweep(
         As in `resid_widgets.run`.
     progress, stop, budget
         As in `resid_widgets.ablation_sweep`.
+    partial
+        For one pair: called after each wave of cells with the result so far, NaN where it is not known yet.
 
     Returns
     -------
@@ -134,14 +138,22 @@ def patch_sweep(
         remedy = "Choose pairs of one length, or a component by head."
         raise InputError.about("clean", f"{lengths} tokens", rule, remedy)
     metrics = [metric.for_prompt(n, len(pairs)) for n in range(len(pairs))]
-    done = [_one_pair(model, pair, each, grids[0], direction, tracker, budget, len(pairs)) for pair, each in
-            zip(pairs, metrics, strict=True)]  # fmt: skip
-    return _result(model, done, grids[0], direction, tracker, batch)
+    done = []
+    for pair, each in zip(pairs, metrics, strict=True):
+        begun = _begin(model, pair, each, grids[0], direction)
+        tracker.total = max(tracker.total, len(pairs) * work_of(begun.engine, begun.made))
+        if partial is not None and not batch:
+            tracker.reporter = lambda progress, begun=begun: partial(
+                _result([replace(begun, raw=progress.values)], grids[0], direction, tracker, batch), progress
+            )
+        raw = run_cells(begun.engine, begun.reading, begun.made, grids[0].shape, tracker, budget)
+        done.append(replace(begun, raw=raw))
+    return _result(done, grids[0], direction, tracker, batch)
 
 
 @dataclass(frozen=True, eq=False)
 class _Done:
-    """One pair's sweep."""
+    """One pair's sweep, done or to be done."""
 
     base: Run
     source: Run
@@ -149,20 +161,12 @@ class _Done:
     raw: NDArray[np.float64]
     clean: float
     corrupt: float
-    check: Check
+    engine: Engine
+    made: list[Cell]
 
 
-def _one_pair(
-    model: ResidualModel,
-    pair: Pair,
-    metric: Metric,
-    cells: Cells,
-    direction: str,
-    tracker: Sweeping,
-    budget: int | None,
-    n_pairs: int,
-) -> _Done:
-    """Run both prompts, check that their metrics differ, and sweep."""
+def _begin(model: ResidualModel, pair: Pair, metric: Metric, cells: Cells, direction: str) -> _Done:
+    """Run both prompts, check that their metrics differ, and make the cells."""
     ids = {"denoise": (pair.corrupt, pair.clean), "noise": (pair.clean, pair.corrupt)}[direction]
     keep = {"resid_post"} | ({cells.component} if cells.component in RESIDUAL else set())
     base, source = (run(model, each, keep=[*keep, *_read_too(cells)]) for each in ids)
@@ -175,13 +179,8 @@ def _one_pair(
             f"{aligned(model, pair.clean, pair.corrupt)}\nChoose a pair that gives different answers."
         )
     engine = engine_of(base, {cells.component})
-    made = []
-    for index, site in cells:
-        edit = _patching(base, source, site)
-        made.append(Cell(index, fixed(base, edit)))
-    tracker.total = max(tracker.total, n_pairs * work_of(engine, made))
-    raw = run_cells(engine, reading, made, cells.shape, tracker, budget)
-    return _Done(base, source, reading, raw, clean, corrupt, engine.check)
+    made = [Cell(index, fixed(base, _patching(base, source, site))) for index, site in cells]
+    return _Done(base, source, reading, np.full(cells.shape, np.nan), clean, corrupt, engine, made)
 
 
 def _read_too(cells: Cells) -> tuple[str, ...]:
@@ -202,9 +201,7 @@ def _of_run(reading: Reading, other: Run) -> float:
     return float(reading.of_stream(final[list(reading.positions)][None])[0])
 
 
-def _result(
-    model: ResidualModel, done: list[_Done], cells: Cells, direction: str, tracker: Sweeping, batch: bool
-) -> PatchSweep:
+def _result(done: list[_Done], cells: Cells, direction: str, tracker: Sweeping, batch: bool) -> PatchSweep:
     first = done[0]
     clean_pairs, corrupt_pairs = (np.array([getattr(each, name) for each in done]) for name in ("clean", "corrupt"))
     clean, corrupt = float(clean_pairs.mean()), float(corrupt_pairs.mean())
@@ -237,7 +234,7 @@ def _result(
         values=array,
         raw=sweep_array(raws.mean(axis=0), cells, tokens, name="metric", long_name=first.reading.label,
                         units=first.reading.units),
-        checks=(first.check, *_checks(done, clean, corrupt), *first.reading.checks(), *tracker.check(raws)),
+        checks=(first.engine.check, *_checks(done, clean, corrupt), *first.reading.checks(), *tracker.check(raws)),
         provenance=with_options(
             base.provenance,
             sweep="patching",
@@ -250,8 +247,9 @@ def _result(
         component=cells.component,
         scale=sweep_scale(values, base.marked, "1 = clean, 0 = corrupt", ""),
         title=f"Patching · {direction} · {cells.component}",
-        sentence=f"{words[direction]} A site that restores the answer carries it; it need not be the only one.",
-        tokens_visible=column_labels(cells, tuple(base.tokens)),
+        sentence=f"{words[direction]} A site that restores the answer carries it; it need not be the only one."
+        + (" Where the prompts differ, clean stands before corrupt." if cells.dims[1] == "pos" else ""),
+        tokens_visible=_columns(cells, clean_run.tokens, corrupt_run.tokens),
         marked=(),
         unknown=base.unknown if cells.dims[1] == "pos" else (),
         script=patch_code(base, source, first.reading, cells, first.clean, first.corrupt),
@@ -267,6 +265,14 @@ def _result(
         clean_pairs=clean_pairs,
         corrupt_pairs=corrupt_pairs,
     )  # fmt: skip
+
+
+def _columns(cells: Cells, clean: list[str], corrupt: list[str]) -> tuple[str, ...]:
+    """Return what stands under each column: both tokens where the prompts differ."""
+    if cells.dims[1] != "pos":
+        return column_labels(cells, ())
+    pairs = zip(map(visible, clean), map(visible, corrupt), strict=True)
+    return tuple(a if a == b else f"{a}/{b}" for a, b in pairs)
 
 
 def _checks(done: list[_Done], clean: float, corrupt: float) -> list[Check]:

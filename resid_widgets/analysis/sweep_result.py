@@ -43,11 +43,12 @@ class SweepResult(GridResult):
         """Return a result of two dims: of three, for each layer and position the head with the largest effect."""
         if self.values.ndim == 2:
             return self
-        largest = abs(self.values).fillna(-1.0).argmax(dim=self.values.dims[-1])
+        last = str(self.values.dims[-1])
+        largest = abs(self.values).fillna(-1.0).argmax(dim=last)
         return replace(
             self,
-            values=self.values.isel({self.values.dims[-1]: largest}, drop=True),
-            raw=self.raw.isel({self.values.dims[-1]: largest}, drop=True),
+            values=self.values.isel({last: largest}, drop=True),
+            raw=self.raw.isel({last: largest}, drop=True),
             title=f"{self.title} · the head with the largest effect",
         )
 
