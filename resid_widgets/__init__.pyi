@@ -40,5 +40,6 @@ from .widgets.ablation_explorer import AblationExplorer as AblationExplorer
 from .widgets.activation_heatmap import ActivationHeatmap as ActivationHeatmap
 from .widgets.link import link as link
 from .widgets.logit_lens_heatmap import LogitLensHeatmap as LogitLensHeatmap
+from .widgets.patching_heatmap import PatchingHeatmap as PatchingHeatmap
 
 __version__: str

@@ -49,7 +49,7 @@ export class Controls {
     const name = h("span", "", {}, control.label);
     const tag = field instanceof HTMLFieldSetElement ? "div" : "label";
     const parts = control.kind === "check" ? [field, name] : [name, field];
-    const label = h(tag, "rw-control", { title: hint }, ...parts);
+    const label = h(tag, `rw-control${control.wide ? " rw-wide" : ""}`, { title: hint }, ...parts);
     const made: Made = { control, label, field, shape: shapeOf(control) };
     if (field instanceof HTMLFieldSetElement) {
       field.setAttribute("aria-label", control.label);

@@ -17,6 +17,7 @@ export interface Facts {
   /** "norm", with units, and the value as text. */
   label: string;
   value: string;
+  also: { label: string; value: string }[];
   notes: string[];
   top: TopToken[];
 }
@@ -33,6 +34,7 @@ export function facts(grid: Grid, { row, col }: Cell): Facts {
     token: printable(frame.tokens[col] ?? ""),
     label: scaleLabel(frame.scale),
     value: numberText(value, 4),
+    also: grid.also.map(({ label, values }) => ({ label, value: numberText(values[cell] ?? Number.NaN, 4) })),
     notes: notes(grid, col, value),
     top: topTokens(grid, cell),
   };
@@ -65,7 +67,11 @@ function topTokens(grid: Grid, cell: number): Facts["top"] {
 /** One sentence for a screen reader. */
 export function spoken(f: Facts, selected: boolean): string {
   const column = f.where ? `token ${f.token}, ${f.where}` : f.token;
-  const parts = [`${f.rowName} ${f.layer}, ${column}: ${f.label} ${f.value}`, ...f.notes];
+  const parts = [
+    `${f.rowName} ${f.layer}, ${column}: ${f.label} ${f.value}`,
+    ...f.also.map(({ label, value }) => `${label} ${value}`),
+    ...f.notes,
+  ];
   const best = f.top[0];
   if (best) parts.push(`top token ${best.token}, probability ${probabilityText(best.prob)}`);
   if (selected) parts.push("selected");

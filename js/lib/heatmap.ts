@@ -4,7 +4,7 @@ import "./widget.css";
 import { Actions } from "./actions";
 import { browserClock, Channel } from "./channel";
 import { Controls } from "./controls";
-import { toggle } from "./dom";
+import { h, toggle } from "./dom";
 import { Edits } from "./edits";
 import { download, localExports, pythonExports } from "./exports";
 import { type Facts, facts } from "./facts";
@@ -39,6 +39,7 @@ const TRAITS: readonly (keyof Model)[] = [
   "summary",
   "actions",
   "edited",
+  "inner",
   "status",
   "offline",
   "planes",
@@ -51,9 +52,9 @@ type Selection = Pick<Model, "layer" | "pos">;
 const grids = new Grids();
 
 /** Show a model in an element; returns the clean-up. Nothing outside the element is touched. */
-export function heatmap({ model, el, signal }: RenderContext): () => void {
+export function heatmap({ model, el, signal, host }: RenderContext): () => void {
   const own = new AbortController();
-  const view = new HeatmapView(model, el, own.signal);
+  const view = new HeatmapView(model, el, own.signal, host);
   const close = () => {
     own.abort();
     view.root.remove();
@@ -76,12 +77,15 @@ class HeatmapView {
   #gone = false;
   #failure: string | null = null;
   #arrived: number | null = null;
+  #shownInner: string | null = null;
+  #innerEnd: AbortController | null = null;
   #queued = false;
 
   constructor(
     private readonly model: HostModel,
     el: HTMLElement,
     private readonly signal: AbortSignal,
+    private readonly host: RenderContext["host"],
   ) {
     this.#plot = new Plot(
       {
@@ -108,6 +112,7 @@ class HeatmapView {
     this.#shell.main.append(this.#plot.el);
     toggle(this.#plot.el, false);
     this.#shell.reset.addEventListener("click", () => this.#reset(), { signal });
+    this.#shell.cancel.addEventListener("click", () => this.#channel.ask({ kind: "cancel" }), { signal });
     this.#channel = new Channel(
       model,
       () => this.#soon(),
@@ -154,6 +159,7 @@ class HeatmapView {
     const status = this.model.get("status") ?? { state: "ready", text: "" };
     this.#plot.select(selected);
     this.#plot.edit(this.#outlined());
+    this.#showInner();
     this.#header();
     this.#side(selected);
     this.#shell.tell(this.#grid, {
@@ -240,6 +246,27 @@ class HeatmapView {
         this.#fail(text);
       },
     });
+  }
+
+  /** Show another widget below this one, where the host can. */
+  #showInner(): void {
+    const ref = this.model.get("inner") ?? null;
+    if (ref === this.#shownInner) return;
+    this.#shownInner = ref;
+    this.#innerEnd?.abort();
+    this.#shell.inner.replaceChildren();
+    if (ref === null) return;
+    const end = new AbortController();
+    this.#innerEnd = end;
+    this.signal.addEventListener("abort", () => end.abort());
+    const into = h("div");
+    this.#shell.inner.append(into);
+    const asked = this.host?.getWidget?.(ref);
+    if (!asked) this.#fail("This host shows no widget inside another one. In a cell of its own: w.explorer");
+    else
+      asked
+        .then((widget) => widget.render({ el: into, signal: end.signal }))
+        .catch((error: unknown) => this.#fail(`The explorer could not be shown here: ${error}. In a cell: w.explorer`));
   }
 
   #act(name: string): void {

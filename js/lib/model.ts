@@ -11,6 +11,8 @@ export interface Model {
   actions: Action[];
   /** The cells that are changed, for a picture whose clicks change something; a column of null is a whole row. */
   edited: Place[] | null;
+  /** Reference of a widget that is shown below this one. */
+  inner: string | null;
   status: Status;
   offline: boolean;
   planes: Planes | null;
@@ -56,6 +58,8 @@ export interface Frame {
   scale: Scale;
   text: { strings: string[]; index: Buffer } | null;
   top: { k: number; strings: string[]; index: Buffer; probs: Buffer } | null;
+  /** Further numbers of each cell: labels, and a buffer under each one's place in them. */
+  also: ({ labels: string[] } & { [place: string]: Buffer | string[] }) | null;
   title: string;
   sentence: string;
   footer: string;
@@ -89,6 +93,8 @@ export interface Control {
   min?: number;
   max?: number;
   visible: boolean;
+  /** A line of text that gets a line of its own. */
+  wide?: boolean;
   hint?: string;
 }
 
@@ -142,6 +148,7 @@ export type Request =
   | { kind: "select"; layer: number | null; pos: number | null }
   | { kind: "set"; name: string; value: ControlValue }
   | { kind: "reset" }
+  | { kind: "cancel" }
   | { kind: "act"; name: string }
   | { kind: "edit"; on: Place[]; off: Place[]; drop: string[] }
   | { kind: "frame"; frame_id: number }
@@ -169,4 +176,6 @@ export interface RenderContext {
   model: HostModel;
   el: HTMLElement;
   signal?: AbortSignal;
+  /** Gives other widgets by reference, where the host can. */
+  host?: { getWidget?(ref: string): Promise<{ render(into: { el: HTMLElement; signal: AbortSignal }): unknown }> };
 }

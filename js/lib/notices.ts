@@ -27,6 +27,9 @@ export interface Situation {
   dismiss(): void;
 }
 
+/** Details of so few lines are open from the start: they say what to change. A traceback is longer. */
+const SHORT = 6;
+
 export function noticesOf(s: Situation, checks: readonly Check[]): Notice[] {
   const out: Notice[] = [];
   if (s.gone)
@@ -66,7 +69,15 @@ export function noticeElement(notice: Notice): HTMLElement {
   const el = h("div", `rw-notice rw-${notice.level}`, { role: notice.level === "red" ? "alert" : "status" });
   const text = h("div", "rw-notice-text", {}, h("b", "", {}, notice.lead), " ", notice.text);
   if (notice.detail)
-    text.append(h("details", "", {}, h("summary", "", {}, "Details"), h("pre", "", {}, notice.detail)));
+    text.append(
+      h(
+        "details",
+        "",
+        { open: notice.detail.split("\n").length <= SHORT },
+        h("summary", "", {}, "Details"),
+        h("pre", "", {}, notice.detail),
+      ),
+    );
   el.append(text);
   if (notice.action) {
     const button = h("button", "rw-button rw-small", { type: "button" }, notice.action.label);

@@ -6,6 +6,8 @@ import type { Grid } from "./wire";
 
 export class Shell {
   readonly reset = h("button", "rw-button", { type: "button", title: "Back to the first view" }, "Reset");
+  readonly cancel = h("button", "rw-button rw-small", { type: "button" }, "Cancel");
+  readonly inner = h("div", "rw-inner");
   readonly main = h("div", "rw-main");
   readonly side = h("aside", "rw-side", { "aria-label": "Details of the selection" });
   readonly root: HTMLElement;
@@ -34,9 +36,10 @@ export class Shell {
       h("div", "rw-head", {}, this.#title, controls, h("div", "rw-actions", {}, actions, this.reset, exporter)),
       h("div", "rw-progress", { role: "progressbar", "aria-label": "Python is computing" }, this.#bar),
       this.#notices,
-      h("div", "rw-say", {}, this.#sentence, this.#doing),
+      h("div", "rw-say", {}, this.#sentence, this.#doing, this.cancel),
       h("div", "rw-body", {}, this.main, this.side),
       h("div", "rw-foot", {}, this.#checks, this.#provenance),
+      this.inner,
       ...hidden,
     );
   }
@@ -56,6 +59,7 @@ export class Shell {
     setText(this.#title, frame?.title ?? "Loading");
     setText(this.#sentence, frame?.sentence ?? "");
     setText(this.#doing, working ? status.text || "waiting for Python\u2026" : "");
+    toggle(this.cancel, working && status.progress !== undefined);
     setText(this.#provenance, frame?.footer ?? "");
     this.#inPlaceOfPicture(grid, situation);
     // Rebuilt only where it says something new: alerts would be spoken again, an open detail would close.

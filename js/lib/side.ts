@@ -65,7 +65,7 @@ const empty = (): HTMLElement[] => [
 
 export function sideContent({ facts, details, waiting }: SideState): HTMLElement[] {
   if (!facts) return empty();
-  const rows = details?.rows.length ? details.rows : [{ label: facts.label, value: facts.value }];
+  const rows = details?.rows.length ? details.rows : [{ label: facts.label, value: facts.value }, ...facts.also];
   const top = details?.top.length ? details.top : facts.top;
   const out = [
     heading(facts, details),

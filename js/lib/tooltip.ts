@@ -19,6 +19,8 @@ function content(f: Facts): DocumentFragment {
     ),
     h("div", "rw-tip-value", {}, h("span", "rw-dim", {}, f.label), h("b", "rw-number", {}, f.value)),
   );
+  for (const { label, value } of f.also)
+    out.append(h("div", "rw-tip-value", {}, h("span", "rw-dim", {}, label), h("span", "rw-number", {}, value)));
   for (const note of f.notes) out.append(h("div", "rw-tip-note", {}, note));
   if (f.top.length) out.append(tokenBars(f.top, TOP_SHOWN));
   return out;

@@ -11,6 +11,7 @@ export interface Grid {
   text: Uint32Array | null;
   /** Index into `frame.top.strings` and probability for each cell and rank. */
   top: { k: number; index: Uint32Array; probs: Float32Array } | null;
+  also: { label: string; values: Float32Array }[];
   marked: ReadonlySet<number>;
   unknown: ReadonlySet<number>;
 }
@@ -90,6 +91,10 @@ export function decode(frame: Frame, sent?: ReadonlyMap<string, unknown>): Grid 
       index: uint32(named("top.index", top.index), cells * top.k, "top.index"),
       probs: float32(named("top.probs", top.probs), cells * top.k, "top.probs"),
     },
+    also: (frame.also?.labels ?? []).map((label, i) => ({
+      label,
+      values: float32(named(`also.${i}`, frame.also?.[i]), cells, `also.${i}`),
+    })),
     marked: new Set(frame.marked),
     unknown: new Set(frame.unknown),
   };

@@ -17,6 +17,7 @@ export const frameOf = (over: Partial<Frame> = {}): Frame => ({
   scale: { kind: "sequential", low: 0, high: 1, under: false, over: false, label: "norm", units: "" },
   text: null,
   top: null,
+  also: null,
   title: "",
   sentence: "",
   footer: "",

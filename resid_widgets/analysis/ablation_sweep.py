@@ -127,7 +127,7 @@ def ablation_sweep(
             run.provenance, sweep="ablation", component=component, how=named, metric=reading.label, idle_cells=idle
         ),
         component=component,
-        scale=sweep_scale(values, run.marked, label, reading.units),
+        scale=sweep_scale(values, label, reading.units),
         title=f"Ablation · {named} · {component}",
         sentence=(
             f"How much {reading.label} (now {base:.3g}) changes when one {_cell_word(cells.dims)} of {component} is "

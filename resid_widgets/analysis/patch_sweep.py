@@ -11,8 +11,16 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
+from resid_widgets.analysis.attribution_patch import (
+    Attribution,
+    chosen_cells,
+    compared,
+    estimated,
+    require_differentiable,
+)
+from resid_widgets.analysis.causal_code import attribution_code
 from resid_widgets.analysis.cells import Cells, cells_of
-from resid_widgets.analysis.grid import with_options
+from resid_widgets.analysis.grid import whole_number, with_options
 from resid_widgets.analysis.metrics import Metric, Reading, require_metric
 from resid_widgets.analysis.pairs import Pair, aligned, as_pairs, is_batch
 from resid_widgets.analysis.sweep import Cell, Progress, Sweeping, fixed, run_cells, sweeping, work_of
@@ -46,6 +54,8 @@ class PatchSweep(SweepResult):
         The metric of the two unpatched runs; for a batch their means.
     direction
         ``"denoise"``: clean values into the corrupt run; ``"noise"``: corrupt values into the clean run.
+    attribution
+        For ``method="attribution"``: how good the estimates in `values` are. None where they are exact.
     pairs
         ``[pair, ...]``: `values` of each pair, normalised by the mean denominator; None for one pair.
     spread, low, high
@@ -63,6 +73,7 @@ class PatchSweep(SweepResult):
     high: xr.DataArray | None
     clean_pairs: NDArray[np.float64]
     corrupt_pairs: NDArray[np.float64]
+    attribution: Attribution | None = None
 
 
 def patch_sweep(
@@ -73,6 +84,7 @@ def patch_sweep(
     *,
     component: str = "resid_pre",
     direction: Literal["denoise", "noise"] = "denoise",
+    method: Literal["exact", "attribution"] = "exact",
     by: str | None = None,
     layers: Sequence[int] | None = None,
     neurons: Sequence[int] | None = None,
@@ -81,6 +93,9 @@ def patch_sweep(
     stop: Callable[[], bool] | None = None,
     partial: Callable[[PatchSweep, Progress], None] | None = None,
     budget: int | None = None,
+    top: int = 10,
+    sample: int = 20,
+    seed: int = 0,
 ) -> PatchSweep:
     """Put each site of one run into another in turn, and measure how far the answer moves.
 
@@ -100,6 +115,9 @@ def patch_sweep(
     direction
         ``"denoise"`` puts clean values into the corrupt run (is it enough?), ``"noise"`` corrupt values into the clean
         run (is it needed?). Two different questions; one scale for both.
+    method
+        ``"exact"``; or ``"attribution"``: every cell is estimated from one gradient, and the estimates are held against
+        exact values of the `top` largest ones and of `sample` random others (drawn with `seed`), in ``.attribution``.
     bos
         As in `resid_widgets.run`.
     progress, stop, budget
@@ -128,6 +146,12 @@ def patch_sweep(
     metric = require_metric(metric)
     if direction not in ("denoise", "noise"):
         raise InputError.about("direction", direction, "must be 'denoise' or 'noise'", "They are different questions.")
+    if method not in ("exact", "attribution"):
+        remedy = "Attribution is a quick estimate."
+        raise InputError.about("method", method, "must be 'exact' or 'attribution'", remedy)
+    whole_number("top", top, 1, 10**9, "10 is the default.")
+    whole_number("sample", sample, 0, 10**9, "20 is the default.")
+    whole_number("seed", seed, 0, 2**63 - 1, "0 is the default.")
     tracker = sweeping(progress, stop)
     pairs = as_pairs(model, clean, corrupt, bos)
     batch = is_batch(clean)
@@ -139,6 +163,10 @@ def patch_sweep(
         raise InputError.about("clean", f"{lengths} tokens", rule, remedy)
     metrics = [metric.for_prompt(n, len(pairs)) for n in range(len(pairs))]
     done = []
+    if method == "attribution":
+        require_differentiable(metric)
+        done = [_begin(model, pair, each, grids[0], direction) for pair, each in zip(pairs, metrics, strict=True)]
+        return _attributed(done, grids[0], direction, tracker, batch, budget, (top, sample, seed))
     for pair, each in zip(pairs, metrics, strict=True):
         begun = _begin(model, pair, each, grids[0], direction)
         tracker.total = max(tracker.total, len(pairs) * work_of(begun.engine, begun.made))
@@ -181,6 +209,45 @@ def _begin(model: ResidualModel, pair: Pair, metric: Metric, cells: Cells, direc
     engine = engine_of(base, {cells.component})
     made = [Cell(index, fixed(base, _patching(base, source, site))) for index, site in cells]
     return _Done(base, source, reading, np.full(cells.shape, np.nan), clean, corrupt, engine, made)
+
+
+def _attributed(
+    begun: list[_Done],
+    cells: Cells,
+    direction: str,
+    tracker: Sweeping,
+    batch: bool,
+    budget: int | None,
+    options: tuple[int, int, int],
+) -> PatchSweep:
+    """Estimate all cells, then compute the top ones and random ones exactly."""
+    done = [replace(each, raw=estimated(each.base, each.source, each.reading, cells)) for each in begun]
+    result = _result(done, cells, direction, tracker, batch)
+    untouched = 0.0 if direction == "denoise" else 1.0
+    live = np.zeros(cells.shape, dtype=bool)
+    for each in begun:
+        for cell in each.made:
+            live[cell.index] |= bool(cell.edits)
+    top, random = chosen_cells(result.values.values - untouched, live, *options)
+    chosen = {*top, *random}
+    parts = [[cell for cell in each.made if cell.index in chosen] for each in begun]
+    tracker.total = sum(work_of(each.engine, part) for each, part in zip(begun, parts, strict=True))
+    raws = [
+        run_cells(each.engine, each.reading, part, cells.shape, tracker, budget)
+        for each, part in zip(begun, parts, strict=True)
+    ]
+    exact = np.mean([raw - each.corrupt for raw, each in zip(raws, begun, strict=True)], axis=0)
+    scale = (result.clean - result.corrupt) or np.nan
+    found = compared(result.values, exact / scale, untouched, int(live.sum()), top, random)
+    return replace(
+        result,
+        attribution=found,
+        checks=(*found.checks, *result.checks, *tracker.check(exact[tuple(zip(*sorted(chosen), strict=True))])),
+        provenance=with_options(result.provenance, method="attribution", top=options[0], sample=options[1], seed=options[2]),
+        title=f"Attribution patching (estimate) · {direction} · {cells.component}",
+        sentence=f"Estimated from one gradient, not run. {result.sentence}",
+        script=attribution_code(begun[0].base, begun[0].source, begun[0].reading, cells, begun[0].clean, begun[0].corrupt),
+    )  # fmt: skip
 
 
 def _read_too(cells: Cells) -> tuple[str, ...]:
@@ -245,7 +312,7 @@ def _result(done: list[_Done], cells: Cells, direction: str, tracker: Sweeping, 
             pairs=n,
         ),
         component=cells.component,
-        scale=sweep_scale(values, base.marked, "1 = clean, 0 = corrupt", ""),
+        scale=sweep_scale(values, "1 = clean, 0 = corrupt", ""),
         title=f"Patching · {direction} · {cells.component}",
         sentence=f"{words[direction]} A site that restores the answer carries it; it need not be the only one."
         + (" Where the prompts differ, clean stands before corrupt." if cells.dims[1] == "pos" else ""),
@@ -279,7 +346,7 @@ def _checks(done: list[_Done], clean: float, corrupt: float) -> list[Check]:
     """Hold the denominator against the metrics it is a difference of."""
     size = max(abs(clean), abs(corrupt))
     share = abs(clean - corrupt) / size if size else 0.0
-    text = f"clean {clean:.3g}, corrupt {corrupt:.3g}"
+    text = f"clean {clean:.3g}, corrupt {corrupt:.3g}".replace("-", "−")
     if len(done) > 1:
         text += f" (means over {len(done)} pairs)"
     if share < SMALL_DENOMINATOR:

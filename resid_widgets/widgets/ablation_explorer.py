@@ -287,7 +287,7 @@ def _require_writes(run: Run, site: str) -> None:
 
 def _component(options: Mapping[str, Any]) -> str:
     """Return what a click changes."""
-    return {"heads": "z", "mlps": "mlp_out"}.get(options["mode"], options["site"])
+    return str({"heads": "z", "mlps": "mlp_out"}.get(options["mode"], options["site"]))
 
 
 def _needed_prompt(options: Mapping[str, Any]) -> Any:

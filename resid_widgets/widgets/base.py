@@ -54,6 +54,7 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
     summary: Any = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)
     actions = t.List(read_only=True).tag(sync=True)
     edited: Any = t.Instance(list, allow_none=True, read_only=True).tag(sync=True)
+    inner: Any = anywidget.WidgetTrait().tag(sync=True)
     status = t.Dict(READY, read_only=True).tag(sync=True)
     offline = t.Bool(False, read_only=True).tag(sync=True)
     planes = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)  # a Dict of None would be {}
@@ -209,6 +210,8 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
                 self.layout.close()
         super().close()
         if was_open:
+            if self.inner is not None:
+                self.inner.close()
             self.unobserve_all()
             self._run = self._first = self._drawn = None
             for name in ("frame", "details", "controls", "summary", *arguments.defaults(type(self))):
@@ -239,7 +242,7 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
 
     def _selecting(self, old: State, layer: Any, pos: Any) -> State:
         """Return the state with another cell selected."""
-        rows, columns = old.result.values.shape
+        rows, columns = old.result.values.shape[:2]
         layer = old.layer if layer is ... else place("layer", layer, rows)
         pos = old.pos if pos is ... else place("pos", pos, columns)
         if (layer, pos) == (old.layer, old.pos):
@@ -292,6 +295,12 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         """Do what a button of the header stands for."""
         raise NotImplementedError
 
+    def _cancel(self) -> None:
+        """Stop what takes long, and show what is known; called while the worker is at it."""
+
+    def _next_frame(self) -> int:
+        return next(_frame_ids)
+
     def _apply_edit(self, edit: Mapping[str, Any], job: Job) -> None:
         """Change what a click on the picture, or on something in the side panel, stands for."""
         raise NotImplementedError
@@ -322,6 +331,7 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
             "summary": state.summary,
             "actions": state.actions,
             "edited": state.edited,
+            "inner": None,
             "status": READY,
             "offline": True,
             "planes": self._planes(state.result, state.options),

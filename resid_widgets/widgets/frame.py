@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +19,12 @@ TRAIT_LIMIT = 256 * 1024  # bytes of arrays; a host fetches every live trait aga
 Buffers = dict[str, bytes]
 
 
-def encode(result: GridResult, frame_id: int, lens: LogitLens | None = None) -> tuple[dict[str, Any], Buffers]:
+def encode(
+    result: GridResult,
+    frame_id: int,
+    lens: LogitLens | None = None,
+    also: Sequence[tuple[str, NDArray[Any]]] = (),
+) -> tuple[dict[str, Any], Buffers]:
     """Return the value of the `frame` trait, and its arrays where they are too large to be in it.
 
     Parameters
@@ -30,6 +35,8 @@ def encode(result: GridResult, frame_id: int, lens: LogitLens | None = None) -> 
         Names this picture.
     lens
         Where given, its likeliest tokens come along, for the tooltip and the side panel.
+    also
+        Further numbers of each cell for the tooltip: their labels and ``[layer, pos]`` arrays.
 
     Returns
     -------
@@ -51,6 +58,9 @@ def encode(result: GridResult, frame_id: int, lens: LogitLens | None = None) -> 
         "scale": asdict(result.scale),
         "text": None if result.cell_text is None else _indexed(result.cell_text),
         "top": None if lens is None else _top(lens),
+        "also": {"labels": [label for label, _ in also], **{str(n): floats(array) for n, (_, array) in enumerate(also)}}
+        if also
+        else None,
         "title": result.title,
         "sentence": result.sentence,
         "footer": result.provenance.describe(),
@@ -61,7 +71,7 @@ def encode(result: GridResult, frame_id: int, lens: LogitLens | None = None) -> 
     }
     frame = plain(frame)
     found = {"data": frame["data"]}
-    for part in ("text", "top"):
+    for part in ("text", "top", "also"):
         for name, value in (frame[part] or {}).items():
             if isinstance(value, bytes):
                 found[f"{part}.{name}"] = value

@@ -31,6 +31,7 @@ class Host(Protocol):
     def _apply_reset(self, job: Job) -> None: ...
     def _apply_action(self, name: str, job: Job) -> None: ...
     def _apply_edit(self, edit: Mapping[str, Any], job: Job) -> None: ...
+    def _cancel(self) -> None: ...
     def _arrays(self, frame_id: Any) -> Mapping[str, bytes]: ...
     def _file(self, form: str) -> tuple[str, str, bytes]: ...
     def _say(self, state: str, text: str = "", detail: str = "") -> None: ...
@@ -48,6 +49,7 @@ class Inbox:
     ``act``      ``name``                 done, when the action of that button is done; each counts
     ``edit``     ``on``, ``off``,         done; all that the user wants changed and Python has not confirmed, so that
                  ``drop``                 a later one may take the place of an earlier one
+    ``cancel``                            done; what runs stops between blocks and shows what it has
     ``frame``    ``frame_id``             frame with ``names`` and the buffers; done if it is no longer shown
     ``export``   ``format``               file with ``name``, ``mime`` and one buffer
     ===========  =======================  ================================================================
@@ -86,6 +88,9 @@ class Inbox:
             case {"kind": "edit"} if widget._open().edited is not None:
                 edit = {name: list(content.get(name, ())) for name in ("on", "off", "drop")}
                 self._ask(number, "edit", lambda job: widget._apply_edit(edit, job))
+            case {"kind": "cancel"}:
+                widget._cancel()  # at once: the worker is busy with what is to be stopped
+                self._done(number)
             case {"kind": "frame", "frame_id": frame_id}:
                 self._send_frame(number, frame_id)
             case {"kind": "export", "format": str(form)}:
@@ -137,7 +142,7 @@ class Inbox:
     def report(self, error: BaseException) -> str:
         """Show an error in every view, log it, and return its text."""
         if isinstance(error, ResidWidgetsError):
-            text, detail = str(error), ""
+            text, _, detail = str(error).partition("\n")  # an alignment, line by line, is a detail
             log.info("refused: %s", text)
         else:
             text = f"{type(error).__name__}: {error}"

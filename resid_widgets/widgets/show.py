@@ -8,10 +8,12 @@ from resid_widgets.analysis.ablation import Ablation
 from resid_widgets.analysis.activation_map import ActivationMap
 from resid_widgets.analysis.lens_view import LensView
 from resid_widgets.analysis.logit_lens import LogitLens
+from resid_widgets.analysis.patch_sweep import PatchSweep
 from resid_widgets.widgets.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.activation_heatmap import ActivationHeatmap
 from resid_widgets.widgets.base import ResidWidget
 from resid_widgets.widgets.logit_lens_heatmap import LogitLensHeatmap
+from resid_widgets.widgets.patching_heatmap import PatchingHeatmap
 
 
 @singledispatch
@@ -34,6 +36,11 @@ def _(result: ActivationMap) -> ResidWidget:
 @show.register
 def _(result: Ablation) -> ResidWidget:
     return AblationExplorer(result)
+
+
+@show.register
+def _(result: PatchSweep) -> ResidWidget:
+    return PatchingHeatmap(result)
 
 
 @show.register(LogitLens)
