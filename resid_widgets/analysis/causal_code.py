@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from resid_widgets.analysis.cells import Cells
 from resid_widgets.analysis.code import boot_code
 from resid_widgets.analysis.metrics import Reading
 from resid_widgets.analysis.sweep_code import metric_code
+from resid_widgets.models.edits import unmarked
 from resid_widgets.models.run import Run
 from resid_widgets.sites import Site
 
@@ -35,9 +37,9 @@ CACHED = [
 ]
 
 PATCHED = [
-    "def patched(tokens, source, sites):",
-    '    """Run `tokens` with the values that another run\'s cache has at `sites` (layer, hook, index, is resid_mid)."""',
-    "    entering, hooks = {}, []",
+    "def patched(tokens, source, sites, first=()):",
+    "    # `sites`: layer, hook, index, whether it is resid_mid; their values come from the cache `source`",
+    "    entering, hooks = {}, list(first)",
     "    for layer, name, index, middle in sites:",
     "        if middle:  # the stream between attention and MLP is what enters the block plus what attention writes",
     "            keep = lambda value, hook, layer=layer: entering.__setitem__(layer, value)",
@@ -89,6 +91,93 @@ def mediation_code(clean: Run, corrupt: Run, sites: Sequence[Site], reading: Rea
             "y01 = metric(patched(tokens, m1, sites))",
             "values = {'TE': y11 - y00, 'NDE': y10 - y00, 'NIE': y01 - y00, 'TIE': y11 - y10}",
             "values['interaction'] = values['TE'] - values['NDE'] - values['NIE']",
+            "",
+        ]
+    )
+
+
+def trace_code(
+    run: Run, reading: Reading, cells: Cells, subject: tuple[int, int], sigma: float, seeds: Sequence[int], window: int
+) -> str:
+    """Return a script that makes ``values`` of a causal trace."""
+    middle = cells.component == "resid_mid"
+    hook = hook_of(run, cells.component, 0).replace(".0.", ".{layer}.")
+    layers, positions = (list(of) for of in cells.coords)
+    return "\n".join(
+        [
+            boot_code(run),
+            "import numpy",
+            "at = numpy.s_",
+            "",
+            *CACHED,
+            *PATCHED,
+            *metric_code(reading),
+            "base_logits, base = cached(tokens)",
+            "embedded = base['blocks.0.hook_resid_pre']",
+            f"spread = embedded[0, {unmarked(run)}].double().std(correction=0).item()",
+            f"lo, hi, n_layers, window = {subject[0]}, {subject[1]}, {run.model.n_layers}, {window}",
+            f"layers, positions, effects = {layers}, {positions}, []",
+            f"for seed in {list(seeds)}:",
+            "    noised = embedded.clone()",
+            "    drawn = torch.randn(embedded.shape[1:], generator=torch.Generator().manual_seed(seed))",
+            f"    noised[0, lo:hi] += {sigma!r} * spread * drawn[lo:hi].to(noised)",
+            "    noise = ('blocks.0.hook_resid_pre', lambda value, hook: noised)",
+            "    with torch.no_grad():",
+            "        corrupt = metric(bridge.run_with_hooks(tokens, fwd_hooks=[noise]))",
+            "    restored = torch.zeros(len(layers), len(positions), dtype=torch.float64)",
+            "    for i, middle in enumerate(layers):",
+            "        near = range(max(0, middle - window // 2), min(n_layers, middle + (window + 1) // 2))",
+            "        for j, pos in enumerate(positions):",
+            f"            sites = [(layer, f{hook!r}, at[0, pos], {middle}) for layer in near]",
+            "            restored[i, j] = metric(patched(tokens, base, sites, [noise]))",
+            "    effects.append(restored - corrupt)",
+            "values = torch.stack(effects).mean(0)",
+            "",
+        ]
+    )
+
+
+def attribution_code(base: Run, source: Run, reading: Reading, cells: Cells, clean: float, corrupt: float) -> str:
+    """Return a script that makes ``values`` of an attribution sweep (of the first pair): estimates."""
+    middle = cells.component == "resid_mid"
+    hook = hook_of(base, cells.component, 0).replace(".0.", ".{layer}.")
+    inner = {"pattern": "change[0, {head}, {pos}]"}.get(cells.component, "change[0, {pos}, {head}]")
+    names = dict.fromkeys(("pos", "head"), ":") | {
+        {"kv_head": "head", "neuron": "head"}.get(dim, dim): dim for dim in cells.dims[1:]
+    }
+    loops = [f"{dim}s = {list(of)}" for dim, of in zip(cells.dims, cells.coords, strict=True)]
+    targets = ", ".join(f"({'ijk'[n]}, {dim})" for n, dim in enumerate(cells.dims))
+    product = ", ".join(f"enumerate({dim}s)" for dim in cells.dims)
+    entering = [
+        "    entering = f'blocks.{layer}.hook_resid_pre'  # the stream between attention and MLP has this as well",
+        "    change = change + source[entering].double() - base[entering].double()",
+    ]
+    return "\n".join(
+        [
+            "import functools",
+            "import itertools",
+            boot_code(base),
+            f"source_tokens = {tokens_literal(source)}",
+            "",
+            *CACHED,
+            *(line.replace("return float(", "return (") for line in metric_code(reading)),
+            *loops,
+            "base_logits, base = cached(tokens)",
+            "_, source = cached(source_tokens)",
+            "zeros = {}",
+            "def probe(value, hook, layer):  # its gradient is that of the value",
+            "    zeros[layer] = torch.zeros_like(value, requires_grad=True)",
+            "    return value + zeros[layer]",
+            f"names = {{layer: f{hook!r} for layer in layers}}",
+            "probes = [(name, functools.partial(probe, layer=layer)) for layer, name in names.items()]",
+            "metric(bridge.run_with_hooks(tokens, fwd_hooks=probes)).backward()",
+            f"raw = torch.zeros({', '.join(f'len({dim}s)' for dim in cells.dims)}).double() + metric(base_logits)",
+            f"for {targets} in itertools.product({product}):",
+            "    change = source[names[layer]].double() - base[names[layer]].double()",
+            *(entering if middle else []),
+            "    change = change * zeros[layer].grad.double()",
+            f"    raw[{', '.join('ijk'[: len(cells.dims)])}] += {inner.format(**names)}.sum()",
+            f"values = (raw - {corrupt!r}) / ({clean!r} - {corrupt!r})",
             "",
         ]
     )

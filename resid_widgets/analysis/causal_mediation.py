@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from resid_widgets.analysis.causal_code import mediation_code
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
-from resid_widgets.analysis.causal_code import mediation_code
 from resid_widgets.analysis.metrics import Metric, Reading, require_metric
 from resid_widgets.analysis.pairs import Pair, as_pairs
 from resid_widgets.analysis.sweep import Cell, run_cells, sweeping
@@ -70,6 +71,11 @@ class CausalMediation(Result):
         """NIE / TE: the share of the difference that the mediator's value alone brings about; NaN where TE is 0."""
         total = float(self.values.sel(effect="TE"))
         return float(self.values.sel(effect="NIE")) / total if total else np.nan
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row an effect: mean, low and high."""
+        columns = {"mean": self.values.values, "low": self.low.values, "high": self.high.values}
+        return pd.DataFrame({"effect": list(EFFECTS), **columns})
 
     def code(self) -> str:
         """Return a short script that makes the same numbers (of the first pair) with TransformerLens and PyTorch."""
@@ -207,17 +213,17 @@ def _result(model: ResidualModel, done: list[_Done], sites: tuple[Site, ...]) ->
     label = first.reading.label if len(done) == 1 else "mean over pairs"
 
     def array(data: NDArray[np.float64], name: str) -> xr.DataArray:
-        attrs = {"long_name": f"{name} on {label}", "units": first.reading.units}
+        attrs = {"long_name": f"{name} of each effect on {label}", "units": first.reading.units}
         return xr.DataArray(data, dims="effect", coords={"effect": list(EFFECTS)}, name=name, attrs=attrs)
 
     count = np.arange(len(done))
     where = ", ".join(map(str, sites))
     return CausalMediation(
-        values=array(stats.mean, "effect"),
+        values=array(stats.mean, "mean"),
         low=array(stats.low, "low"),
         high=array(stats.high, "high"),
         pairs=xr.DataArray(
-            effects, dims=("pair", "effect"), coords={"pair": count, "effect": list(EFFECTS)}, name="effect"
+            effects, dims=("pair", "effect"), coords={"pair": count, "effect": list(EFFECTS)}, name="value"
         ),
         outcomes=xr.DataArray(
             outcomes, dims=("pair", "outcome"), coords={"pair": count, "outcome": list(OUTCOMES)}, name="metric"
@@ -228,8 +234,8 @@ def _result(model: ResidualModel, done: list[_Done], sites: tuple[Site, ...]) ->
         metric=first.reading.label,
         title=f"Causal mediation · {where}",
         sentence=(
-            f"How much of the difference in {first.reading.label} passes through {where} (NIE, TIE), and how much goes past it "
-            "(NDE). A part of the difference that needs both at once counts as interaction."
+            f"How much of the difference in {first.reading.label} passes through {where} (NIE, TIE), and how much goes "
+            "past it (NDE). A part of the difference that needs both at once counts as interaction."
         ),
         script=first.script,
     )
@@ -256,12 +262,12 @@ def _checks(
 ) -> list[Check]:
     size = float(np.abs(outcomes).max()) or 1.0
     unmoved = float(np.abs(outcomes[:, [0, 3]] - plain).max()) / size
-    total, direct, indirect, last, both = effects.T
+    total, direct, _, last, both = effects.T
     gap = float(np.abs(total - direct - last).max()) / size
     found = [
-        Check.gap("mediator of its own run", unmoved, model.gap_limit, "putting a run's own mediator back changes nothing"),
+        Check.gap("mediator of its own run", unmoved, model.gap_limit, "a run's own mediator changes nothing"),
         Check.gap("TE = NDE + TIE", gap, model.gap_limit, "TE = NDE + TIE"),
-        interaction_check(float(both.mean()), float(total.mean())),
+        interaction_check(both, total),
         Check("pairs", "green" if len(total) > 1 else "amber", float(len(total)), None, sample_text(len(total))),
     ]  # fmt: skip
     stats = mean_of(total)
@@ -271,11 +277,12 @@ def _checks(
     return found
 
 
-def interaction_check(interaction: float, total: float) -> Check:
-    """Say how large the interaction is beside the total effect."""
-    share = abs(interaction / total) if total else (0.0 if interaction == 0 else np.inf)
+def interaction_check(interaction: NDArray[np.float64], total: NDArray[np.float64]) -> Check:
+    """Say how large the interaction is beside the total effect; sizes are averaged over pairs, so none cancels."""
+    size, of = float(np.abs(interaction).mean()), float(np.abs(total).mean())
+    share = size / of if of else (0.0 if size == 0 else np.inf)
     large = share > LARGE_INTERACTION
-    text = f"interaction TE − NDE − NIE is {interaction:.3g}, {share:.1%} of TE"
+    text = f"interaction TE − NDE − NIE has size {size:.3g}, {share:.1%} of TE"
     if large:
         text += ": direct and indirect part do not simply add up"
     return Check("interaction", "amber" if large else "green", share, LARGE_INTERACTION, text)

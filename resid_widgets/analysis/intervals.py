@@ -33,7 +33,7 @@ class Mean:
     count: int
 
 
-def mean_of(values: Float[NDArray, "n *cells"]) -> Mean:
+def mean_of(values: Float[NDArray, "n ..."]) -> Mean:
     """Return mean, spread and interval over the first axis."""
     values = np.asarray(values, dtype=np.float64)
     count, mean = len(values), np.asarray(values.mean(axis=0))

@@ -23,7 +23,7 @@ Token = str | int
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a run's output. Made by `logit_diff`, `log_prob`, `kl_to_base`, `rank`.
+    """One number of a run's output. Made by `logit_diff`, `log_prob`, `prob`, `kl_to_base`, `rank`.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Metric:
         Positions at which it is read, and over which it is averaged; negative from the end.
     """
 
-    kind: Literal["logit_diff", "log_prob", "kl_to_base", "rank"]
+    kind: Literal["logit_diff", "log_prob", "prob", "kl_to_base", "rank"]
     answers: tuple[Token, ...] = ()
     foils: tuple[Token, ...] = ()
     pos: tuple[int, ...] = (-1,)
@@ -104,6 +104,7 @@ class Reading:
         words = {
             "logit_diff": "logit difference {0} − {1}",
             "log_prob": "log-probability of {0}",
+            "prob": "probability of {0}",
             "rank": "rank of {0}",
             "kl_to_base": "KL(base || this run)",
         }
@@ -112,7 +113,7 @@ class Reading:
     @property
     def units(self) -> str:
         """Of the number."""
-        return {"logit_diff": "logits", "rank": "0 = top"}.get(self.metric.kind, "nats")
+        return {"logit_diff": "logits", "prob": "0 to 1", "rank": "0 = top"}.get(self.metric.kind, "nats")
 
     def checks(self) -> list[Check]:
         """Say which spelling of a token was used, where the other one is likelier."""
@@ -146,6 +147,8 @@ class Reading:
             return (answer - logits[..., self.token_ids[1]]).mean(-1)
         if self.metric.kind == "log_prob":
             return (answer - logits.logsumexp(-1)).mean(-1)
+        if self.metric.kind == "prob":
+            return (answer - logits.logsumexp(-1)).exp().mean(-1)
         return (logits > answer[..., None]).sum(-1).double().mean(-1)
 
     @cached_property
@@ -180,6 +183,11 @@ def logit_diff(answer: Token | Sequence[Token], foil: Token | Sequence[Token], p
 def log_prob(token: Token | Sequence[Token], pos: int | Sequence[int] = -1) -> Metric:
     """Measure the log-probability of `token`, in nats; parameters as in `logit_diff`."""
     return Metric("log_prob", _tokens("token", token), (), _positions(pos))
+
+
+def prob(token: Token | Sequence[Token], pos: int | Sequence[int] = -1) -> Metric:
+    """Measure the probability of `token`, 0 to 1; parameters as in `logit_diff`."""
+    return Metric("prob", _tokens("token", token), (), _positions(pos))
 
 
 def rank(token: Token | Sequence[Token], pos: int | Sequence[int] = -1) -> Metric:

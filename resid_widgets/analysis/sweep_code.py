@@ -26,6 +26,7 @@ def metric_code(reading: Reading) -> list[str]:
     body = {
         "logit_diff": "(at[:, {0}] - at[:, {1}]).mean()",
         "log_prob": "at.log_softmax(-1)[:, {0}].mean()",
+        "prob": "at.softmax(-1)[:, {0}].mean()",
         "rank": "(at > at[:, [{0}]]).sum(-1).double().mean()",
         "kl_to_base": "(base.exp() * (base - at.log_softmax(-1))).sum(-1).mean()",
     }[reading.metric.kind].format(*reading.token_ids)

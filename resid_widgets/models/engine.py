@@ -15,6 +15,7 @@ from resid_widgets.models.memory import free_bytes
 from resid_widgets.models.proofs import proof_of
 from resid_widgets.models.recording import Recording
 from resid_widgets.models.run import Run
+from resid_widgets.models.structure import relative_gap
 from resid_widgets.results import Check
 
 WAVE_TOKENS = 4096
@@ -116,6 +117,28 @@ def engine_of(run: Run, components: Collection[str]) -> Engine:
         run.recording = Recording(model, run.token_ids)
     text = f"equals full runs, gap {proof.gap:.1g}"
     return Engine(run, run.recording, Check("exact reuse", "green", proof.gap, model.gap_limit, text))
+
+
+def engine_of_embedded(run: Run, components: Collection[str]) -> Engine:
+    """Return the engine for edits of an intervened run whose interventions all stand at the embedded stream.
+
+    Nothing comes before ``resid_pre[0]``, so such a run can be recorded as if its embedding were the model's own:
+    edits above then re-run as little of it as of any other. The recording is not kept.
+
+    Raises
+    ------
+    InputError
+        As `engine_of` does.
+    """
+    whole = engine_of(run, components)
+    first = all(edit.component == "resid_pre" and edit.layer == 0 for edit in whole.background)
+    if run.base is None or whole.recording is None or not first:
+        return whole
+    recording = Recording(run.model, run.token_ids, run.activation("resid_pre", 0))
+    gap = relative_gap(recording.stream[-1], run.activation("resid_post", run.model.n_layers - 1))
+    if not gap <= run.model.gap_limit:
+        return whole
+    return Engine(run, recording, whole.check)
 
 
 def _by_full_passes(run: Run, reason: str) -> Engine:

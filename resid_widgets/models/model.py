@@ -55,6 +55,12 @@ def shared_state(bridge: TransformerBridge) -> Shared:
         return _shared.setdefault(bridge, Shared())
 
 
+def all_locks() -> list[Any]:
+    """Return the locks of all bridges that are alive, always in the same order."""
+    with _shared_guard:
+        return sorted((shared.lock for shared in list(_shared.values())), key=id)
+
+
 class ResidualModel:
     """A model whose residual stream can be read, with its true structure found out by running it.
 

@@ -64,6 +64,10 @@ class Call:
 _HIDDEN, _CACHE = object(), object()
 
 
+def _instead(new: Tensor, old: Tensor) -> Tensor:
+    return new.to(old)
+
+
 def _suffix_of(name: str, value: Any, hidden: Tensor, prefix: Prefix) -> Any:
     """Return one argument as it is for rows that hold the positions from ``prefix.seen`` on."""
     rows, start = hidden.shape[0], prefix.seen
@@ -85,7 +89,9 @@ def _suffix_of(name: str, value: Any, hidden: Tensor, prefix: Prefix) -> Any:
 
 
 class Recording:
-    """What is needed to run any suffix of positions through any of the upper blocks again. Made by `recorded`.
+    """What is needed to run any suffix of positions through any of the upper blocks again.
+
+    With `embedded`, that enters the first block instead of the tokens' embedding.
 
     Attributes
     ----------
@@ -101,7 +107,9 @@ class Recording:
         ``[1, d_vocab]``, of the last position.
     """
 
-    def __init__(self, model: ResidualModel, ids: Sequence[int]) -> None:
+    def __init__(
+        self, model: ResidualModel, ids: Sequence[int], embedded: Float[Tensor, "pos d_model"] | None = None
+    ) -> None:
         self.model = model
         self.ids = tuple(ids)
         self.bare = BareModel(model)
@@ -112,8 +120,10 @@ class Recording:
         tokens = torch.tensor([self.ids], device=model.device)
         options = call_options(self.bare.root, last_only=True) | {"use_cache": True, "past_key_values": cache}
         last: list[Tensor] = []
+        embedding = [] if embedded is None else [(self.blocks[0], "in", partial(_instead, embedded[None]))]
         with (
             torch.no_grad(),
+            plain_hooks(embedding),  # before the watchers, which then see it
             watched_calls([(block, self._note) for block in self.blocks]),
             plain_hooks([(self.blocks[-1], "out", last.append)]),
         ):
@@ -121,7 +131,7 @@ class Recording:
         self.stream.append(last[0][0])
         if len(self._calls) != model.n_layers or len(cache.layers) != model.n_layers:
             raise UnsupportedModelError(f"{model.name} does not call each block once, with a cache of keys and values.")
-        layers: Sequence[Any] = cache.layers
+        layers: Any = cache.layers
         self._keys: list[Tensor] = [layer.keys for layer in layers]
         self._values: list[Tensor] = [layer.values for layer in layers]
 

@@ -12,6 +12,7 @@ import weakref
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from resid_widgets.widgets.gate import close_for_cells
 from resid_widgets.widgets.reach import reachable, user_values
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
@@ -28,6 +29,8 @@ def adopt(widget: Any) -> None:
     """Note which run of which cell makes `widget`, so that the cell's next run can close it."""
     shell = _shell()
     now = execution(shell)
+    if shell is not None and getattr(shell, "kernel", None) is not None:
+        close_for_cells(shell, widget._lock, in_cell=now is not None)
     if shell is not None and now is not None:
         keeper = _keepers.get(shell)
         if keeper is None:

@@ -8,7 +8,7 @@ from resid_widgets.analysis.ablation import Ablation
 from resid_widgets.analysis.activation_map import ActivationMap
 from resid_widgets.analysis.lens_view import LensView
 from resid_widgets.analysis.logit_lens import LogitLens
-from resid_widgets.analysis.patch_sweep import PatchSweep
+from resid_widgets.analysis.patch_result import PatchSweep
 from resid_widgets.widgets.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.activation_heatmap import ActivationHeatmap
 from resid_widgets.widgets.base import ResidWidget

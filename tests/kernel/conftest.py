@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -111,12 +112,13 @@ class Kernel:
                     return
 
 
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    """One kernel a file, with a small model and a run of it."""
+@contextlib.contextmanager
+def started(before: Sequence[Path] = ()) -> Iterator[Kernel]:
+    """Start a kernel with a small model and a run of it; modules in the folders `before` take the place of others."""
     from jupyter_client.manager import start_new_kernel
 
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    path = os.pathsep.join([*map(str, before), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "PYTHONPATH": path}
     manager, client = start_new_kernel(startup_timeout=PATIENCE, kernel_name="python3", env=env, cwd=str(ROOT))
     try:
         made = Kernel(manager, client)
@@ -125,3 +127,10 @@ def kernel() -> Iterator[Kernel]:
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    """One kernel a file, with a small model and a run of it."""
+    with started() as made:
+        yield made
