@@ -85,7 +85,8 @@ def begin(model: ResidualModel, pair: Pair, metric: Metric, cells: Cells, direct
     """Run both prompts, check that their metrics differ, and make the cells."""
     ids = {"denoise": (pair.corrupt, pair.clean), "noise": (pair.clean, pair.corrupt)}[direction]
     keep = {"resid_post"} | ({cells.component} if cells.component in RESIDUAL else set())
-    base, source = (run(model, each, keep=[*keep, *_read_too(cells)]) for each in ids)
+    keep = [*keep, *_read_too(cells)]
+    base, source = run(model, ids[0], keep=keep, reuse=True), run(model, ids[1], keep=keep)
     reading = metric.bound(base)
     here, there = reading.of_base(), _of_run(reading, source)
     clean, corrupt = (there, here) if direction == "denoise" else (here, there)

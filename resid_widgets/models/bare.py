@@ -120,12 +120,12 @@ def record(
     weights_hash
         The model's present one: after any edit of a weight the proof is made anew.
     """
-    if allow_hooks or model.folded or not _proven(model, actions, weights_hash):
+    if allow_hooks or model.folded or not proven(model, actions, weights_hash):
         return forward(model, ids, actions, last_only=last_only, allow_hooks=allow_hooks)
     return BareModel(model).forward(ids, actions, last_only=last_only)
 
 
-def _proven(model: ResidualModel, names: Iterable[str], weights_hash: str) -> bool:
+def proven(model: ResidualModel, names: Iterable[str], weights_hash: str) -> bool:
     """Whether each hook point gives the same bits in the bare model and through the bridge; remembered."""
     facts = model._shared.facts
     if facts.get("bare", (None,))[0] != weights_hash:

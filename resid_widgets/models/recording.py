@@ -16,6 +16,7 @@ from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.bare import BareModel
 from resid_widgets.models.forward import call_options, rows_of
 from resid_widgets.models.hooks import Action, hooked, plain_hooks, watched_calls
+from resid_widgets.models.memory import storage_bytes
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import blocks_path
 
@@ -91,7 +92,8 @@ def _suffix_of(name: str, value: Any, hidden: Tensor, prefix: Prefix) -> Any:
 class Recording:
     """What is needed to run any suffix of positions through any of the upper blocks again.
 
-    With `embedded`, that enters the first block instead of the tokens' embedding.
+    With `embedded`, that enters the first block instead of the tokens' embedding. `actions` read on the way, by
+    TransformerLens' name of the hook point, where the bare modules offer it.
 
     Attributes
     ----------
@@ -108,7 +110,11 @@ class Recording:
     """
 
     def __init__(
-        self, model: ResidualModel, ids: Sequence[int], embedded: Float[Tensor, "pos d_model"] | None = None
+        self,
+        model: ResidualModel,
+        ids: Sequence[int],
+        embedded: Float[Tensor, "pos d_model"] | None = None,
+        actions: Mapping[str, Action] | None = None,
     ) -> None:
         self.model = model
         self.ids = tuple(ids)
@@ -126,6 +132,7 @@ class Recording:
             plain_hooks(embedding),  # before the watchers, which then see it
             watched_calls([(block, self._note) for block in self.blocks]),
             plain_hooks([(self.blocks[-1], "out", last.append)]),
+            self.bare.acting(actions or {}),
         ):
             self.logits = rows_of(self.bare.root(input_ids=tokens, **options).logits, last_only=True)
         self.stream.append(last[0][0])
@@ -143,8 +150,12 @@ class Recording:
     @property
     def memory(self) -> int:
         """Bytes of the recorded stream, keys and values."""
-        tensors = [*self.stream, *self._keys, *self._values]
-        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+        return storage_bytes(self.tensors)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that is held."""
+        return [*self.stream, *self._keys, *self._values]
 
     def prefix(self, start: int) -> Prefix:
         """Return the keys and values of the positions before `start`."""

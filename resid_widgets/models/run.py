@@ -15,9 +15,9 @@ from torch import Tensor
 
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention
-from resid_widgets.models.bare import record
+from resid_widgets.models.bare import proven, record
 from resid_widgets.models.hooks import Action, foreign_hooks, refuse_foreign_hooks
-from resid_widgets.models.memory import human, require_memory
+from resid_widgets.models.memory import human, require_memory, storage_bytes
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.recording import Recording
 from resid_widgets.models.structure import identity_gap, relative_gap, structure_of, worst_gap
@@ -118,9 +118,10 @@ class Run:
     def memory(self) -> int:
         """Bytes that the recorded activations, their norms and logits hold, and what exact reuse has recorded."""
         tensors = [*self._recorded.values(), self._norms, self.final_logits if self.logits is None else self.logits]
-        own = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
-        reused = 0 if self.recording is None else self.recording.memory
-        return own + reused + sum(run.memory for run in [*self._more.values(), *self.sources.values()])
+        reused = [] if self.recording is None else self.recording.tensors
+        return storage_bytes([*tensors, *reused]) + sum(
+            run.memory for run in [*self._more.values(), *self.sources.values()]
+        )
 
     @cached_property
     def marked(self) -> tuple[int, ...]:
@@ -242,6 +243,7 @@ def run(
     *,
     bos: bool | None = None,
     allow_hooks: bool = False,
+    reuse: bool = False,
 ) -> Run:
     """Run a prompt once and record its residual stream.
 
@@ -258,6 +260,9 @@ def run(
         None follows the tokenizer's own default; True and False override it. Token ids are used as given.
     allow_hooks
         Run a model that bears other people's hooks (an SAE, steering); the result says so.
+    reuse
+        Record in the same pass what exact reuse needs, for interventions that will follow. Otherwise the first of them
+        does, in a pass of its own.
 
     Returns
     -------
@@ -290,14 +295,20 @@ def run(
         provenance = _provenance(model, prompt_tokens, options)
 
         recorder = _Recorder(model, structure.parallel, kept)
-        logits = record(
-            model,
-            prompt_tokens.ids,
-            recorder.actions(),
-            provenance.weights_hash,
-            last_only=not all_logits,
-            allow_hooks=allow_hooks,
-        )
+        actions, recording = recorder.actions(), None
+        plain = not allow_hooks and not model.folded
+        if reuse and plain and not all_logits and proven(model, actions, provenance.weights_hash):
+            recording = Recording(model, prompt_tokens.ids, actions=actions)
+            logits = recording.logits
+        else:
+            logits = record(
+                model,
+                prompt_tokens.ids,
+                actions,
+                provenance.weights_hash,
+                last_only=not all_logits,
+                allow_hooks=allow_hooks,
+            )
         checks = recorder.checks() + _lens_check(model, recorder.final, logits)
         if foreign:
             more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
@@ -305,7 +316,9 @@ def run(
             checks += (Check("foreign hooks", "amber", float(len(foreign)), 0.0, text),)
         norms = torch.stack(recorder.norms).cpu()
         again = partial(_again, model, prompt_tokens.ids, allow_hooks)
-        return Run(model, prompt_tokens, kept, recorder.kept, norms, logits, checks, provenance, again)
+        made = Run(model, prompt_tokens, kept, recorder.kept, norms, logits, checks, provenance, again)
+        made.recording = recording
+        return made
 
 
 def _again(model: ResidualModel, ids: tuple[int, ...], allow_hooks: bool, component: str) -> Run:

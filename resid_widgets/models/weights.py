@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,23 @@ def fingerprint(model: nn.Module, cache: dict[str, Any]) -> str:
 
 
 def modules_under(*roots: nn.Module) -> list[nn.Module]:
-    """Each module once, the nearest to the roots first; a bridge has thousands, and this is quick."""
+    """Each module once, the nearest to the roots first; a bridge has thousands, and this is quick.
+
+    The first root remembers what was found, and it is found again only where a module was added, removed or replaced.
+    """
+    holder = roots[0].__dict__
+    known = holder.get(_KNOWN)
+    if known is not None and known[0] == roots[1:] and known[2] == [tuple(m._modules.values()) for m in known[1]]:
+        return known[1]
+    found = _search(roots)
+    holder[_KNOWN] = roots[1:], found, [tuple(module._modules.values()) for module in found]
+    return found
+
+
+_KNOWN = "_resid_widgets_modules"
+
+
+def _search(roots: Sequence[nn.Module]) -> list[nn.Module]:
     found = list(roots)
     seen = set(map(id, found))
     for module in found:  # it grows meanwhile
