@@ -40,6 +40,7 @@ class Held:
         detached = values.detach().cpu() if hasattr(values, "detach") else values
         if str(getattr(detached, "dtype", "")) in ("torch.bfloat16", "torch.float16"):
             detached = detached.float()  # numpy has no bfloat16
+        detached = detached.numpy() if hasattr(detached, "numpy") else detached  # numpy 2 warns of a bare tensor
         try:
             array = np.array(detached)
         except (TypeError, ValueError) as error:

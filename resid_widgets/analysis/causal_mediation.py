@@ -87,7 +87,7 @@ def causal_mediation(
     clean: Any,
     corrupt: Any,
     metric: Any,
-    mediator: Site | Sequence[Site],
+    mediator: Any,
     *,
     bos: bool | None = None,
     progress: Any = True,

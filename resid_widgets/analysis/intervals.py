@@ -41,5 +41,5 @@ def mean_of(values: Float[NDArray, "n ..."]) -> Mean:
         unknown = np.full_like(mean, np.nan)
         return Mean(mean, unknown, unknown, unknown, 1)
     spread = np.asarray(values.std(axis=0, ddof=1))
-    half = stats.t.ppf(0.975, count - 1) * spread / np.sqrt(count)
-    return Mean(mean, spread, mean - half, mean + half, count)
+    half = np.asarray(stats.t.ppf(0.975, count - 1) * spread / np.sqrt(count))
+    return Mean(mean, spread, np.asarray(mean - half), np.asarray(mean + half), count)

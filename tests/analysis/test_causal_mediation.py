@@ -1,0 +1,187 @@
+"""Mediation: the four effects against a plain PyTorch loop, and on a model whose parts add up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import resid_widgets as rw
+from resid_widgets.analysis.causal_mediation import _checks, effects_of
+from resid_widgets.models.loading import load_model
+from tests.analysis.handmade import linear_model
+from tests.analysis.plain import PlainLlama, putting, script_result
+
+CLEAN, CORRUPT = [1, 5, 9, 20, 33, 4, 60], [1, 5, 40, 20, 33, 8, 60]
+OTHER_CLEAN, OTHER_CORRUPT = [1, 50, 9, 2, 3, 14, 6], [1, 50, 4, 2, 3, 8, 6]
+METRIC = rw.logit_diff(7, 11)
+MEDIATORS = {
+    "a head": [rw.Site("z", 1, head=2)],
+    "the stream at one token": [rw.Site("resid_mid", 2, pos=2)],
+    "several, one above the other": [rw.Site("z", 1, head=0), rw.Site("mlp_out", 2, pos=-1), rw.Site("q", 3, head=1)],
+    "all of the stream": [rw.Site("resid_post", 1)],
+}
+
+
+@pytest.fixture(scope="module")
+def llama(make_model):
+    return make_model("llama")
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return PlainLlama()
+
+
+def outcome(plain, ids, sites, source):
+    edits = {}
+    for site in sites:
+        pos = None if site.pos is None else site.pos % len(ids)
+        edits[site.component, site.layer] = putting(source[site.component, site.layer], pos, site.head)
+    logits, _ = plain.run(ids, edits)
+    return float(logits[-1, 7] - logits[-1, 11])
+
+
+@pytest.mark.parametrize("name", MEDIATORS)
+def test_effects_equal_a_plain_loop_over_four_runs(llama, plain, name):
+    sites = MEDIATORS[name]
+    result = rw.causal_mediation(llama, CLEAN, CORRUPT, METRIC, sites, progress=False)
+    clean, corrupt = (plain.run(ids)[1] for ids in (CLEAN, CORRUPT))
+    y = {
+        (x, m): outcome(plain, ids, sites, source)
+        for x, ids in ((1, CLEAN), (0, CORRUPT))
+        for m, source in ((1, clean), (0, corrupt))
+    }
+    expected = [y[1, 1] - y[0, 0], y[1, 0] - y[0, 0], y[0, 1] - y[0, 0], y[1, 1] - y[1, 0]]
+    size = max(map(abs, y.values()))
+    assert size > 0.1
+    np.testing.assert_allclose(result.values.values[:4], expected, atol=1e-4 * size)
+    np.testing.assert_allclose(result.values.values[4], expected[0] - expected[1] - expected[2], atol=2e-4 * size)
+    np.testing.assert_allclose(result.outcomes.values[0], [y[1, 1], y[1, 0], y[0, 1], y[0, 0]], atol=1e-4 * size)
+    assert all(check.level == "green" for check in result.checks if check.name in ("TE = NDE + TIE", "exact reuse"))
+
+
+def test_a_single_site_agrees_with_patching_both_ways(llama):
+    site = rw.Site("mlp_out", 1, pos=5)
+    result = rw.causal_mediation(llama, CLEAN, CORRUPT, METRIC, site, progress=False)
+    total = float(result.values.sel(effect="TE"))
+    denoise, noise = (
+        rw.patch_sweep(llama, CLEAN, CORRUPT, METRIC, component="mlp_out", direction=way, progress=False)
+        for way in ("denoise", "noise")
+    )
+    assert float(result.values.sel(effect="NIE")) / total == pytest.approx(float(denoise.values[1, 5]), abs=1e-5)
+    assert float(result.values.sel(effect="TIE")) / total == pytest.approx(1 - float(noise.values[1, 5]), abs=1e-5)
+    assert result.mediated == pytest.approx(float(denoise.values[1, 5]), abs=1e-5)
+
+
+def test_many_pairs_give_means_with_intervals(llama):
+    clean, corrupt = [CLEAN, OTHER_CLEAN, CLEAN[::-1]], [CORRUPT, OTHER_CORRUPT, CORRUPT[::-1]]
+    site = rw.Site("resid_pre", 2, pos=-1)
+    result = rw.causal_mediation(llama, clean, corrupt, METRIC, site, progress=False)
+    singles = [
+        rw.causal_mediation(llama, a, b, METRIC, site, progress=False).values.values
+        for a, b in zip(clean, corrupt, strict=True)
+    ]
+    np.testing.assert_allclose(result.pairs.values, singles, atol=1e-6)
+    np.testing.assert_allclose(result.values.values, np.mean(singles, axis=0), atol=1e-6)
+    for n, effect in enumerate(result.values.effect.values):
+        numbers = [single[n] for single in singles]
+        low, high = stats.t.interval(0.95, 2, loc=np.mean(numbers), scale=stats.sem(numbers))
+        assert float(result.low.sel(effect=effect)) == pytest.approx(low, abs=1e-6)
+        assert float(result.high.sel(effect=effect)) == pytest.approx(high, abs=1e-6)
+
+
+# --- the oracle: constant attention, linear MLP, a norm whose scale is fixed -----------------------------------------
+
+
+def shares_of_interaction(hf_model):
+    model = load_model((hf_model, None))
+    sites = [rw.Site("mlp_out", 0), rw.Site("z", 0, head=1), rw.Site("resid_post", 0, pos=3), rw.Site("attn_out", 1)]
+    shares = []
+    for site in sites:
+        result = rw.causal_mediation(
+            model, [3, 9, 4, 17, 22], [3, 12, 4, 8, 22], rw.logit_diff(5, 20), site, progress=False
+        )
+        total, _, indirect, _, both = result.values.values
+        assert abs(indirect) > 0.01 * abs(total)  # the mediator does mediate something
+        shares.append(abs(both / total))
+    return shares
+
+
+def test_a_linear_model_has_no_interaction():
+    assert max(shares_of_interaction(linear_model())) < 1e-3
+
+
+def test_a_nonlinear_model_has_one():
+    assert max(shares_of_interaction(linear_model(activation="gelu_new", attention=True))) > 1e-2
+
+
+def test_a_sum_that_does_not_hold_is_red(llama):
+    plain, outcomes = np.array([[3.0, 1.0]]), np.array([[3.0, 2.5, 2.0, 1.0]])
+
+    def level(outcomes):
+        found = {check.name: check.level for check in _checks(llama, plain, outcomes, effects_of(plain, outcomes))}
+        return found["TE = NDE + TIE"], found["mediator of its own run"]
+
+    assert level(outcomes) == ("green", "green")
+    assert level(outcomes + [[0.1, 0, 0, 0]]) == ("red", "red")
+
+
+# --- a map over sites ------------------------------------------------------------------------------------------------
+
+
+def test_the_map_has_the_effects_of_each_site(llama):
+    clean, corrupt = [CLEAN, OTHER_CLEAN], [CORRUPT, OTHER_CORRUPT]
+    found = rw.mediation_map(llama, clean, corrupt, METRIC, component="attn_out", progress=False)
+    assert found.values.dims == ("layer", "pos")
+    for layer, pos in ((0, 2), (1, 5), (3, 6), (2, 0)):
+        one = rw.causal_mediation(llama, clean, corrupt, METRIC, rw.Site("attn_out", layer, pos=pos), progress=False)
+        for name, array in (("NIE", found.values), ("NDE", found.nde), ("TIE", found.tie)):
+            assert float(array[layer, pos]) == pytest.approx(float(one.values.sel(effect=name)), abs=1e-5)
+        assert float(found.interaction[layer, pos]) == pytest.approx(
+            float(one.values.sel(effect="interaction")), abs=1e-5
+        )
+        np.testing.assert_allclose(found.pairs[:, layer, pos], one.pairs.sel(effect="NIE"), atol=1e-5)
+        assert float(found.low[layer, pos]) == pytest.approx(float(one.low.sel(effect="NIE")), abs=1e-5)
+    assert found.total == pytest.approx(float(one.values.sel(effect="TE")), abs=1e-5)
+    assert found.plot() is not None
+
+
+# --- what it prints, and what it refuses -----------------------------------------------------------------------------
+
+
+def test_its_script_makes_the_same_numbers(llama):
+    for sites in MEDIATORS.values():
+        result = rw.causal_mediation(llama, CLEAN, CORRUPT, METRIC, sites, progress=False)
+        again = script_result(result.code(), llama.bridge)
+        for effect, value in again.items():
+            assert value == pytest.approx(float(result.values.sel(effect=effect)), abs=1e-5)
+
+
+def test_it_prints_and_leaves_as_a_table(llama, tmp_path):
+    result = rw.causal_mediation(llama, CLEAN, CORRUPT, METRIC, rw.Site("z", 1, head=2), progress=False)
+    table = result.to_dataframe()
+    assert list(table["effect"]) == ["TE", "NDE", "NIE", "TIE", "interaction"]
+    assert table["low"].isna().all()  # one pair
+    assert "one pair" in str(result)
+    assert result.to_csv(tmp_path / "effects.csv").read_text(encoding="utf-8").startswith("effect,mean,low,high")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mediator": "z"}, "mediator='z': a Site or several are needed"),
+        ({"mediator": []}, "a Site or several"),
+        ({"mediator": rw.Site("z", 1, head=9)}, "head=9"),
+        ({"mediator": rw.Site("z", 9)}, "layer=9"),
+        ({"metric": rw.kl_to_base()}, "kl_to_base"),
+        ({"metric": rw.logit_diff(7, 7)}, "same token"),
+        ({"corrupt": CLEAN}, "same tokens"),
+        ({"corrupt": CORRUPT[:-1]}, "equal lengths"),
+        ({"corrupt": [CORRUPT, CORRUPT]}, "Give one each"),
+    ],
+)
+def test_wrong_input_is_named(llama, change, words):
+    given = {"clean": CLEAN, "corrupt": CORRUPT, "metric": METRIC, "mediator": rw.Site("z", 1, head=2)} | change
+    with pytest.raises(rw.InputError, match=words):
+        rw.causal_mediation(llama, **given, progress=False)
