@@ -124,7 +124,7 @@ def test_a_sum_that_does_not_hold_is_red(llama):
         return found["TE = NDE + TIE"], found["mediator of its own run"]
 
     assert level(outcomes) == ("green", "green")
-    assert level(outcomes + [[0.1, 0, 0, 0]]) == ("red", "red")
+    assert level(outcomes + np.array([0.1, 0, 0, 0])) == ("red", "red")
 
 
 # --- a map over sites ------------------------------------------------------------------------------------------------
