@@ -96,11 +96,12 @@ class Attribution:
     random
         Cells drawn from the others, those left out where the two runs do not differ.
     rank_correlation
-        Spearman, estimate against exact value, over the random cells (a fair sample of what was not looked at).
+        Spearman, estimate against exact value, over the random cells (a fair sample of the rest); over all cells where
+        all were computed.
     top_correlation
         The same over the top cells.
     error
-        Median size of estimate minus exact value over the random cells.
+        Median size of estimate minus exact value over the same cells.
     missed
         What lies outside the top cells.
     checks
@@ -173,10 +174,12 @@ def compared(
         found = np.array([(estimate.values[i], exact[i]) for i in cells]).reshape(-1, 2) - untouched
         return found[:, 0], found[:, 1]
 
-    guessed, true = pairs(known)
+    everything = len(top) + len(random) == live
+    fair = [*first, *known] if everything else known
+    guessed, true = pairs(fair)
     correlation = _spearman(guessed, true)
-    error = float(np.median(np.abs(guessed - true))) if len(known) else np.nan
-    missed = _missed(np.abs(pairs(first)[1]), np.abs(true), live - len(top))
+    error = float(np.median(np.abs(guessed - true))) if fair else np.nan
+    missed = _missed(np.abs(pairs(first)[1]), np.abs(pairs(known)[1]), live - len(top))
     return Attribution(
         exact=estimate.copy(data=exact).rename("exact"),
         estimate=estimate,
@@ -186,7 +189,7 @@ def compared(
         top_correlation=_spearman(*pairs(first)),
         error=error,
         missed=missed,
-        checks=_checks(correlation, error, missed, len(first), len(known), live),
+        checks=_checks(correlation, error, missed, (len(first), len(known)), live, everything),
     )
 
 
@@ -222,21 +225,24 @@ def _missed(top: NDArray[np.float64], drawn: NDArray[np.float64], others: int) -
     return Missed(share(mean), share(mean - half), share(mean + half), others * large / count, at_most)
 
 
-def _checks(correlation: float, error: float, missed: Missed, top: int, random: int, live: int) -> tuple[Check, ...]:
-    text = f"gradient estimates; exact values of the top {top} and of {random} random cells are beside"
+def _checks(
+    correlation: float, error: float, missed: Missed, counts: tuple[int, int], live: int, everything: bool
+) -> tuple[Check, ...]:
+    top, random = counts
+    over = f"all {top + random} cells" if everything else f"{random} random cells"
+    text = f"gradient estimates; exact values of {over if everything else f'the top {top} and of {over}'} are beside"
     found = [Check("estimate", "amber", None, None, text)]
     if np.isfinite(correlation):
         level: Any = "green" if correlation >= GOOD else "amber" if correlation >= POOR else "red"
-        told = f"rank correlation with exact values {correlation:.2f} over the random cells, median error {error:.2g}"
+        told = f"rank correlation with exact values {correlation:.2f} over {over}, median error {error:.2g}"
         found.append(Check("rank correlation", level, correlation, GOOD, told))
-    elif random:
-        told = f"no rank correlation over {random} random cells (too few, or all alike), median error {error:.2g}"
+    else:
+        told = f"no rank correlation over {over}: too few, or all alike"
         found.append(Check("rank correlation", "amber", None, GOOD, told))
     if live > top:
         told = (
-            f"outside the top {top}: {missed.share:.0%} of all effect (95 %: {missed.low:.0%} to {missed.high:.0%}); "
-            f"about {missed.cells:.0f} cells, at most {np.ceil(missed.at_most):.0f}, as large as the middle one of the "
-            "top"
+            f"outside the top {top}: {missed.share:.0%} of all effect (95 %: {missed.low:.0%} to {missed.high:.0%}), "
+            f"about {missed.cells:.0f} cells (at most {np.ceil(missed.at_most):.0f}) above the top's median"
         )
-        found.append(Check("missed", "amber" if missed.share > 0.1 else "green", missed.share, 0.1, told))
+        found.append(Check("missed", "amber" if not missed.share <= 0.1 else "green", missed.share, 0.1, told))
     return tuple(found)
