@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 EMPTY = "⟨empty⟩"
 MARKS = {" ": "·", "\n": "↵", "\t": "⇥"}
@@ -36,6 +37,7 @@ _OWN_MARKS = frozenset("·↵⇥⟨⟩◌\ufffd")
 _BYTE_PIECE = re.compile(r"(<0x[0-9A-Fa-f]{2}>)+")
 
 
+@lru_cache(maxsize=100_000)  # a picture asks for the same few at every click
 def visible(text: str) -> str:
     r"""Return `text` with everything that a reader could not see turned into something that they can.
 

@@ -18,8 +18,10 @@ from resid_widgets.models.run import Run
 from resid_widgets.models.structure import relative_gap
 from resid_widgets.results import Check
 
-WAVE_TOKENS = 4096
-"""Tokens that go through a block at once, where memory allows: enough for full speed, few enough to show progress."""
+WAVE_TOKENS = {"cpu": 1024}
+MOST_WAVE_TOKENS = 16_384
+"""Tokens that go through a block at once, where memory allows: enough for full speed, few enough to show progress (on a
+CPU, to stay in its caches)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class Engine:
         rows: Sequence[Row],
         *,
         budget: int | None = None,
-        wave_tokens: int = WAVE_TOKENS,
+        wave_tokens: int | None = None,
         watch: Watch | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> Iterator[list[Replayed]]:
@@ -75,9 +77,13 @@ class Engine:
             )
             return
         yield from replayed(
-            self.recording, rows, budget=budget or default_budget(self.run), most_tokens=wave_tokens, watch=watch,
+            self.recording,
+            rows,
+            budget=budget or default_budget(self.run),
+            most_tokens=wave_tokens or WAVE_TOKENS.get(self.run.model.device.type, MOST_WAVE_TOKENS),
+            watch=watch,
             check=check,
-        )  # fmt: skip
+        )
         if not self.run.provenance.options["allow_hooks"]:
             refuse_foreign_hooks(
                 self.run.model
