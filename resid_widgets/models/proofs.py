@@ -147,6 +147,6 @@ def _noisy(component: str, layer: int, lo: int, hi: int) -> Edit:
     def change(old: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(layer + 7 * lo)
         noise = torch.randn(old.shape, generator=generator).to(old)
-        return old * 0.5 + noise * old.float().std(correction=0).to(old)
+        return old * 0.5 + noise * (float(old.float().std(correction=0)) or 1.0)
 
     return Edit(component, layer, lo, hi, None, None, change)

@@ -138,7 +138,8 @@ def _compare(
     base = forward(model, ids, reading, last_only=False, allow_hooks=True)
     value = recorded[component]
     generator = torch.Generator().manual_seed(layer)
-    noise = torch.randn(value.shape, generator=generator).to(value) * value.float().std().to(value)
+    spread = float(value.float().std()) or 1.0  # an MLP whose weights are zero writes nothing, and can be written
+    noise = torch.randn(value.shape, generator=generator).to(value) * spread
     head = 1 if value.ndim == 4 and value.shape[1 if component == "pattern" else 2] > 1 else 0
     shift = partial(_add_at, noise, (0, pos, head) if noise.ndim == 4 else (0, pos))
     if component == "pattern":
