@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from resid_widgets.models.loading import TINY
 from resid_widgets.models.run import Run
 
 
@@ -23,7 +25,11 @@ def boot_code(run: Run) -> str:
     ]
     if source and model.tokenizer is not None:
         options = f"device={origin.device!r}, dtype=torch.{origin.dtype}"
-        lines.append(f"bridge = TransformerBridge.boot_transformers({source!r}, {options})")
+        place = repr(source)
+        if Path(source) == TINY:  # wherever the package is installed
+            lines.insert(1, "from importlib.resources import files")
+            place = 'str(files("resid_widgets") / "models/tiny/weights")'
+        lines.append(f"bridge = TransformerBridge.boot_transformers({place}, {options})")
     else:
         lines.append("bridge: TransformerBridge  # the model was not loaded by name: define it above")
     return "\n".join([*lines, f"tokens = torch.tensor([{list(origin.token_ids)}], device={origin.device!r})"])
