@@ -23,7 +23,8 @@ export class Actions {
       button.title = action.hint;
     }
     const wanted = actions.map((action) => this.#buttons.get(action.name)!);
-    if (wanted.length !== this.el.children.length) this.el.replaceChildren(...wanted);
+    if (wanted.length !== this.el.children.length || wanted.some((button, i) => button !== this.el.children[i]))
+      this.el.replaceChildren(...wanted);
   }
 
   #make({ name, label }: Action): HTMLButtonElement {

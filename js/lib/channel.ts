@@ -34,6 +34,7 @@ export const browserClock: Clock = {
 /** Requests of which only the newest matters. */
 const keyOf = (request: Request, id: number): string => {
   if (request.kind === "set") return `set ${request.name}`;
+  if (request.kind === "edit") return `edit ${request.batch}`;
   return request.kind === "act" ? `act ${id}` : request.kind; // each press of a button counts
 };
 

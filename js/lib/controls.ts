@@ -13,7 +13,7 @@ interface Made {
 }
 
 /** What makes a control's elements; only a change of this rebuilds them. */
-const shapeOf = (c: Control): string => JSON.stringify([c.kind, c.label, c.options, c.min, c.max, c.hint]);
+const shapeOf = (c: Control): string => JSON.stringify([c.kind, c.label, c.options, c.min, c.max]);
 
 export class Controls {
   readonly el = h("div", "rw-controls");
@@ -32,9 +32,13 @@ export class Controls {
       const made = old && old.shape === shapeOf(control) ? old : this.#make(control);
       made.control = control;
       this.#made.set(control.name, made);
-      toggle(made.label, control.visible);
-      made.field.disabled = disabled;
+      const { label, field } = made;
+      toggle(label, control.visible);
+      field.disabled = disabled;
       show(made, control.value);
+      if (control.refused === undefined) field.removeAttribute("aria-invalid");
+      else field.setAttribute("aria-invalid", "true");
+      label.title = control.refused ?? control.hint ?? "";
     }
     const wanted = [...this.#made.values()].map((made) => made.label);
     const there = [...this.el.children];
@@ -45,11 +49,10 @@ export class Controls {
   #make(control: Control): Made {
     const field = fieldOf(control);
     field.name = control.name;
-    const hint = control.hint ?? null;
     const name = h("span", "", {}, control.label);
     const tag = field instanceof HTMLFieldSetElement ? "div" : "label";
     const parts = control.kind === "check" ? [field, name] : [name, field];
-    const label = h(tag, `rw-control${control.wide ? " rw-wide" : ""}`, { title: hint }, ...parts);
+    const label = h(tag, `rw-control${control.wide ? " rw-wide" : ""}`, {}, ...parts);
     const made: Made = { control, label, field, shape: shapeOf(control) };
     if (field instanceof HTMLFieldSetElement) {
       field.setAttribute("aria-label", control.label);

@@ -1,6 +1,9 @@
 // What clicks want changed and Python has not confirmed yet: shown at once, and sent whole each time, so that a later
-// message may take the place of an earlier one.
+// message may take the place of an earlier one. Whatever else the user does begins another batch: a click means what
+// the controls said when it was made, and an undo means the clicks before it.
 import type { Place, Request } from "./model";
+
+type EditRequest = Extract<Request, { kind: "edit" }>;
 
 export interface Outlined {
   place: Place;
@@ -11,8 +14,9 @@ export interface Outlined {
 const keyOf = ([row, col]: Place): string => `${row} ${col ?? "all"}`;
 
 export class Edits {
-  readonly #wanted = new Map<string, { place: Place; on: boolean }>();
-  readonly #dropped = new Set<string>();
+  readonly #wanted = new Map<string, { place: Place; on: boolean; batch: number }>();
+  readonly #dropped = new Map<string, number>();
+  #batch = 0;
 
   /** Switch a cell, from how it is shown now. */
   toggle(place: Place, confirmed: readonly Place[]): void {
@@ -27,27 +31,29 @@ export class Edits {
 
   /** Take something off by its name in the list. */
   drop(id: string): void {
-    this.#dropped.add(id);
+    this.#dropped.set(id, this.#batch);
   }
 
   isDropped(id: string): boolean {
     return this.#dropped.has(id);
   }
 
-  get waiting(): boolean {
-    return this.#wanted.size + this.#dropped.size > 0;
+  /** Something else was asked for: what is wanted from now on is another message, done after it. */
+  begin(): void {
+    this.#batch++;
   }
 
-  /** Everything that is wanted and not confirmed. */
-  request(): Request {
-    const wanted = [...this.#wanted.values()];
+  /** Everything of this batch that is wanted and not confirmed. */
+  request(): EditRequest {
+    const batch = this.#batch;
+    const wanted = [...this.#wanted.values()].filter((each) => each.batch === batch);
     const places = (on: boolean) => wanted.filter((each) => each.on === on).map((each) => each.place);
-    return { kind: "edit", on: places(true), off: places(false), drop: [...this.#dropped] };
+    const drop = [...this.#dropped].filter((each) => each[1] === batch).map(([id]) => id);
+    return { kind: "edit", batch, on: places(true), off: places(false), drop };
   }
 
-  /** Python has done what a request asked for: what was wanted since then stays. */
-  done(request: Request): void {
-    if (request.kind !== "edit") return;
+  /** Python has done, or refused, what a request asked for: what was wanted since then stays. */
+  settle(request: EditRequest): void {
     for (const [places, on] of [
       [request.on, true],
       [request.off, false],
@@ -83,6 +89,6 @@ export class Edits {
     const key = keyOf(place);
     // Even where Python's last word agrees: an earlier message that says otherwise may be on its way.
     if (this.#wanted.has(key) || confirmed.some((each) => keyOf(each) === key) !== on)
-      this.#wanted.set(key, { place, on });
+      this.#wanted.set(key, { place, on, batch: this.#batch });
   }
 }

@@ -42,7 +42,7 @@ const field = (value: string): string => (/[",\n\r]/.test(value) ? `"${value.rep
 /** The grid as CSV: one line a cell. */
 export function gridCsv(grid: Grid): string {
   const { frame, rows, cols, values } = grid;
-  const lines = [[frame.row_name, "pos", "token", frame.scale.label].map(field).join(",")];
+  const lines = [[frame.row_name, frame.column_name ?? "pos", "token", frame.scale.label].map(field).join(",")];
   for (let row = 0; row < rows; row++)
     for (let col = 0; col < cols; col++)
       lines.push(`${frame.rows[row]},${col},${field(frame.tokens[col] ?? "")},${values[row * cols + col]}`);

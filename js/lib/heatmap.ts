@@ -239,10 +239,10 @@ class HeatmapView {
     this.#channel.ask(request, {
       done: () => {
         this.#failure = null;
-        this.#edits.done(request);
+        this.#edits.settle(request);
       },
       failed: (text) => {
-        this.#edits.clear();
+        this.#edits.settle(request);
         this.#fail(text);
       },
     });
@@ -270,12 +270,13 @@ class HeatmapView {
   }
 
   #act(name: string): void {
-    this.#edits.clear();
+    this.#edits.begin();
     this.#channel.ask({ kind: "act", name }, { failed: (text) => this.#fail(text) });
     this.#soon();
   }
 
   #set(name: string, value: ControlValue): void {
+    this.#edits.begin();
     this.#claimed(`set ${name}`, value, { kind: "set", name, value });
   }
 
@@ -315,6 +316,7 @@ class HeatmapView {
     if (this.#gone) return;
     this.#gone = true;
     this.#channel.clear();
+    this.#edits.clear();
     this.#soon();
   }
 

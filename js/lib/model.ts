@@ -96,6 +96,8 @@ export interface Control {
   /** A line of text that gets a line of its own. */
   wide?: boolean;
   hint?: string;
+  /** Why `value` is not in use: it was typed, and does not fit. */
+  refused?: string;
 }
 
 export interface Status {
@@ -150,7 +152,7 @@ export type Request =
   | { kind: "reset" }
   | { kind: "cancel" }
   | { kind: "act"; name: string }
-  | { kind: "edit"; on: Place[]; off: Place[]; drop: string[] }
+  | { kind: "edit"; batch: number; on: Place[]; off: Place[]; drop: string[] }
   | { kind: "frame"; frame_id: number }
   | { kind: "export"; format: ExportFormat };
 

@@ -46,6 +46,3 @@ function plain(value: number, type: string, n: number): string {
 const exponent = (text: string): string => text.replace(/e([+-])(\d)$/, "e$10$2");
 
 const sign = (text: string): string => text.replace(/^-/, MINUS);
-
-/** "1 token", "2 tokens". */
-export const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? "" : "s"}`;

@@ -145,7 +145,10 @@ export class Plot {
     });
     this.#scroller.setAttribute("aria-rowcount", String(grid.rows));
     this.#scroller.setAttribute("aria-colcount", String(grid.cols));
-    this.#scroller.setAttribute("aria-label", `${grid.frame.title}: ${grid.frame.row_name} by token`);
+    this.#scroller.setAttribute(
+      "aria-label",
+      `${grid.frame.title}: ${grid.frame.row_name} by ${grid.frame.column_name ?? "token"}`,
+    );
     toggle(this.#zoomBar.el, scrolls || this.#zoom !== "auto" || grid.text !== null);
     this.#paint();
     if (this.#arrived !== null) timing("rw:draw", this.#arrived);
@@ -161,8 +164,9 @@ export class Plot {
     const { first, last } = visibleCols(at, scroll);
     const all = at.content <= at.view.w + 0.5;
     const each = Math.ceil(1 / (at.cell.w * density()));
+    const columns = `${grid.frame.column_name ?? "position"}s`;
     this.#zoomBar.say(
-      (all ? `all ${grid.cols} positions` : `positions ${first}\u2013${last} of ${grid.cols}`) +
+      (all ? `all ${grid.cols} ${columns}` : `${columns} ${first}\u2013${last} of ${grid.cols}`) +
         (this.#picture.binned ? `; a pixel shows the largest of up to ${each}` : ""),
       this.#zoom,
     );

@@ -23,7 +23,7 @@ for (const file of files)
     assert.doesNotMatch(text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function\b/);
     assert.doesNotMatch(text, /<\/script|<!--/i, "cannot end the script element it is inlined in");
     assert.doesNotMatch(text, /@import|url\(/);
-    assert.ok(file.contents.length < 60_000, `${file.contents.length} bytes`);
+    assert.ok(file.contents.length < 72_000, `${file.contents.length} bytes`);
   });
 
 test("scripts import nothing", () => {
@@ -32,7 +32,7 @@ test("scripts import nothing", () => {
 });
 
 test("importing a widget does nothing yet", async () => {
-  for (const file of files.filter((f) => name(f).endsWith("_heatmap.js"))) {
+  for (const file of files.filter((f) => name(f).endsWith(".js") && name(f) !== "host.js")) {
     const module = await import(`data:text/javascript;base64,${Buffer.from(file.contents).toString("base64")}`);
     assert.equal(typeof module.default.render, "function");
     assert.deepEqual(Object.keys(module), ["default"]);

@@ -93,6 +93,23 @@ test("the newest request of a kind replaces the one still waiting; other control
   assert.ok(!channel.busy);
 });
 
+test("each press of a button counts, and so does each batch of clicks", () => {
+  const { channel, clock, sent, answer } = setUp();
+  const done: string[] = [];
+  const ask = (name: string, request: Parameters<Channel["ask"]>[0]) =>
+    channel.ask(request, { done: () => done.push(name) });
+  const edit = (batch: number) => ({ kind: "edit" as const, batch, on: [], off: [], drop: [] });
+  ask("undo", { kind: "act", name: "undo" });
+  ask("undo again", { kind: "act", name: "undo" });
+  ask("overtaken", edit(0));
+  ask("newer", edit(0));
+  ask("next batch", edit(1));
+  clock.turn(BUSY_AFTER + 5);
+  for (const { id } of sent) answer({ kind: "done", id });
+  assert.deepEqual(done, ["undo", "undo again", "newer", "next batch"]);
+  assert.ok(!channel.busy);
+});
+
 test("data is seen by every view, and marked as asked for here or not", () => {
   const { channel, sent, seen, answer } = setUp();
   channel.ask({ kind: "frame", frame_id: 3 });

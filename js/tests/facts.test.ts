@@ -24,6 +24,27 @@ test("the spoken label has layer, token, position and value", () => {
   assert.match(text, /^layer 1, token <bos>, position 0: norm 0\.2500, .*selected$/);
 });
 
+test("further numbers of a cell come along, each with its label", () => {
+  const raw = Float32Array.from({ length: 6 }, (_, i) => i - 2.5);
+  const drift = Float32Array.from({ length: 6 }, () => Number.NaN);
+  const two = decode(frameOf({ data: values, also: { labels: ["logit difference", "drift"], "0": raw, "1": drift } }));
+  const cell = facts(two, { row: 1, col: 0 });
+  assert.deepEqual(cell.also, [
+    { label: "logit difference", value: "0.5000" },
+    { label: "drift", value: "NaN" },
+  ]);
+  assert.match(spoken(cell, false), /norm 0\.2500, logit difference 0\.5000, drift NaN/);
+  assert.deepEqual(facts(grid, { row: 1, col: 0 }).also, []);
+});
+
+test("where columns are no positions, no position is named", () => {
+  const heads = decode(frameOf({ data: values, tokens: ["head 0", "head 1", "head 2"], column_name: "head" }));
+  const cell = facts(heads, { row: 1, col: 2 });
+  assert.deepEqual([cell.where, cell.token], ["", "head 2"]);
+  assert.match(spoken(cell, false), /^layer 1, head 2: norm/);
+  assert.match(gridCsv(heads), /^layer,head,token,norm\n/);
+});
+
 test("top tokens follow the cell, in rank order", () => {
   const index = Uint32Array.from([0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0]);
   const probs = Float32Array.from({ length: 12 }, (_, i) => i / 16);

@@ -55,6 +55,26 @@ test("words and top tokens decode with their own shapes", () => {
   assert.throws(() => decode(frameOf({ top: { ...top, k: 3 } })), /top\.index: 18 values/);
 });
 
+test("further numbers decode from the trait or from a message, under the place of their label", () => {
+  const also = { labels: ["raw", "other"], "0": shifted(numbers, 3), "1": numbers };
+  const grid = decode(frameOf({ also }));
+  assert.deepEqual(
+    grid.also.map(({ label, values }) => [label, [...values]]),
+    [
+      ["raw", [...numbers]],
+      ["other", [...numbers]],
+    ],
+  );
+  assert.deepEqual(decode(frameOf()).also, []);
+  const sent = new Map<string, unknown>([
+    ["data", numbers],
+    ["also.0", shifted(numbers, 1)],
+  ]);
+  const late = decode(frameOf({ data: null, also: { labels: ["raw"], "0": null } }), sent);
+  assert.deepEqual([...late.also[0]!.values], [...numbers]);
+  assert.throws(() => decode(frameOf({ also: { labels: ["raw"], "0": new Float32Array(5) } })), /also\.0: 6 values/);
+});
+
 test("a frame without bytes is asked for once, then known to every view", () => {
   const grids = new Grids();
   const frame = frameOf({ data: null, buffers: ["data"] });

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resid_widgets.analysis.grid import GridResult, grid_array, visible_tokens, with_options
-from resid_widgets.analysis.intervention_code import intervention_code
+from resid_widgets.analysis.intervention_code import intervention_code, write_script
 from resid_widgets.analysis.metrics import Metric, log_prob, require_metric
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
@@ -82,6 +83,18 @@ class Ablation(GridResult):
     layers_run: int
     tokens_run: int
     seconds: float
+
+    def save_code(self, path: str | Path) -> Path:
+        """Write `code` as a script, with the arrays it reads (if any) as ``arrays.safetensors`` beside it.
+
+        Returns the script's path.
+
+        Raises
+        ------
+        InputError
+            If the folder does not exist.
+        """
+        return write_script(path, self.script, self.interventions)
 
 
 def ablation(

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from resid_widgets.analysis.code import boot_code
 from resid_widgets.analysis.metrics import Reading
 from resid_widgets.analysis.sweep_code import metric_code
+from resid_widgets.errors import InputError
 from resid_widgets.interventions import Captured, Held, Intervention
 from resid_widgets.models.edits import ORDER, checked_site, prompt_run, unmarked
 from resid_widgets.models.run import Run
 from resid_widgets.models.tokenize import tokenize
+from resid_widgets.results import writable
 from resid_widgets.sites import Site
 
 LONG = 16
 """A longer array is read from a file that is written beside the script."""
 
+ARRAYS = "arrays.safetensors"
+"""That file's name."""
+
 
 def intervention_code(run: Run, items: Sequence[Intervention], reading: Reading, number: float) -> str:
     """Return a script that prints the metric of `run` with `items`.
 
-    Arrays of more than `LONG` numbers are read from ``arrays.safetensors`` (see `arrays_of`).
+    Arrays of more than `LONG` numbers are read from `ARRAYS`, which `write_script` writes too.
     """
     ordered = sorted(items, key=lambda item: (item.site.layer % run.model.n_layers, ORDER.index(item.site.component)))
     lines = [boot_code(run)]
     if arrays_of(items):
-        lines += ["from safetensors.torch import load_file", "arrays = load_file('arrays.safetensors')"]
+        lines += ["from safetensors.torch import load_file"]
+        lines += [f"arrays = load_file({ARRAYS!r})  # written beside this script by save_code(path)"]
     lines += [
         "",
         "def cached(ids):",
@@ -77,6 +86,33 @@ def arrays_of(items: Sequence[Intervention]) -> dict[str, np.ndarray]:
             if isinstance(held, Held) and not _rebuilt(value) and (held.array.size > LONG or held is not value):
                 found[f"a{held.digest}"] = held.array.copy()
     return found
+
+
+def write_script(path: str | Path, script: str, items: Sequence[Intervention]) -> Path:
+    """Write a script, and the arrays that it reads beside it, and return the script's path.
+
+    Arrays are named by their content, so the scripts of one folder share one file: what is in it already stays.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist, or the script would have the arrays' name.
+    """
+    path = writable(path)
+    if path.name == ARRAYS:
+        raise InputError.about("path", str(path), "the script's arrays have that name", "For example 'ablation.py'.")
+    arrays = arrays_of(items)
+    if arrays:
+        file = path.with_name(ARRAYS)
+        known = load_file(file) if file.exists() else {}
+        part = path.with_name(f".{ARRAYS}.{os.getpid()}.part")
+        try:
+            save_file(known | arrays, part)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+    path.write_text(script, encoding="utf-8", newline="\n")
+    return path
 
 
 def _rebuilt(value: object) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
-
-import numpy as np
 
 from resid_widgets import interventions as ops
 from resid_widgets.analysis.ablation import Ablation, ablation, default_metric
@@ -16,21 +14,23 @@ from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention, as_interventions
 from resid_widgets.models.run import Run
+from resid_widgets.models.shapes import site_shape
+from resid_widgets.models.tokenize import tokenize
 from resid_widgets.models.worker import Job
 from resid_widgets.models.writes import write_test
 from resid_widgets.sites import Site
-from resid_widgets.tokens import visible
 from resid_widgets.widgets import panel
 from resid_widgets.widgets.base import ResidWidget
+from resid_widgets.widgets.chips import chip_id, summary
 from resid_widgets.widgets.frame import Buffers, encode
 from resid_widgets.widgets.metric_controls import metric_controls, metric_from_control
+from resid_widgets.widgets.prompts import prompt_from_text, prompt_text
 from resid_widgets.widgets.state import State
 from resid_widgets.widgets.traits import Option
 
 MODES = {"cells": "cells", "heads": "heads", "mlps": "MLPs"}
 HOWS = ("mean", "zero", "resample", "noise", "clamp", "project_out", "patch")
 STREAM_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out")
-MOST_CHIPS = 24
 
 
 class AblationExplorer(ResidWidget):
@@ -62,7 +62,7 @@ class AblationExplorer(ResidWidget):
     low, high
         Of clamp.
     source_prompt
-        Of resample and patch: a text or token ids.
+        Of resample and patch: a text, token ids or a run.
     direction
         Of project_out, in the stream: a vector, or None for the direction that the metric reads (answer minus foil).
     prompt, layer, pos, layout
@@ -109,6 +109,10 @@ class AblationExplorer(ResidWidget):
         self._drop_requests(but="select")
         self._update(lambda old: self._travelled(old, "future", "past"))
 
+    def save_code(self, path: str | Path) -> Path:
+        """Write `code` as a script, with the arrays it reads (if any) beside it, and return the script's path."""
+        return self.result.save_code(path)
+
     # --- what the base asks ---------------------------------------------------------------------------------------
 
     def _compute(self, options: Mapping[str, Any]) -> GridResult:
@@ -118,8 +122,12 @@ class AblationExplorer(ResidWidget):
                 raise InputError.about(name, options[name], f"must be one of {', '.join(allowed)}", "Choose one.")
         if options["mode"] == "cells":
             _require_writes(run, options["site"])
+        _require_parameters(run, options)
         metric = None if options["metric"] is None else require_metric(options["metric"])
         items = as_interventions(options["interventions"])
+        if run.base is not None:  # what it was made with becomes chips, over the run without
+            items, self._run = (*run.interventions, *items), run.base
+            run = run.base
         shown = "heads" if options["mode"] == "heads" else "stream"
         old = self._state
         if old is not None and isinstance(old.result, Ablation):
@@ -163,9 +171,9 @@ class AblationExplorer(ResidWidget):
         assert isinstance(result, Ablation)
         return replace(
             state,
-            summary=_summary(result, self._run),
+            summary=summary(result, self._run),
             actions=_actions(state, result) if live else [],
-            edited=_cells(result.interventions, state.options) if live else None,
+            edited=_cells(result, state.options) if live else None,
         )
 
     def _travelled(self, old: State, back: str, forth: str) -> State:
@@ -201,7 +209,7 @@ class AblationExplorer(ResidWidget):
             panel.text(
                 "source_prompt",
                 "other prompt",
-                _prompt_text(options["source_prompt"]),
+                prompt_text(options["source_prompt"]),
                 visible=how in ("resample", "patch"),
                 hint="Values are taken from this prompt, at the same positions where it is as long.",
             ),
@@ -212,7 +220,8 @@ class AblationExplorer(ResidWidget):
         if name in ("metric", "answer", "foil"):
             return {"metric": metric_from_control(self._needed_run(), self.metric, name, value)}
         if name == "source_prompt":
-            return {"source_prompt": value or None}
+            model = self._needed_run().model
+            return {name: prompt_from_text(model, name, value, self.source_prompt) if value else None}
         return {name: value}
 
     def _details(self, result: GridResult, options: Mapping[str, Any], layer: int, pos: int) -> dict[str, Any]:
@@ -222,6 +231,10 @@ class AblationExplorer(ResidWidget):
         return panel.planes([(result.scale.label, result.values.values)])
 
     # --- clicks ---------------------------------------------------------------------------------------------------
+
+    def _apply_change(self, name: str, value: Any, job: Job) -> None:
+        self._await_model()
+        self._try(name, value, job)
 
     def _apply_action(self, name: str, job: Job) -> None:
         self._await_model()
@@ -238,8 +251,8 @@ class AblationExplorer(ResidWidget):
         drop = set(edit["drop"])
         items = [item for item in items if chip_id(item) not in drop]
         for row, column in _pairs(edit["off"]):
-            items = [item for item in items if _cell(item, old.options) != [row, column]]
-        active = [_cell(item, old.options) for item in items]
+            items = [item for item in items if _cell(item, old) != [row, column]]
+        active = [_cell(item, old) for item in items]
         for row, column in _pairs(edit["on"]):
             if [row, column] not in active:
                 items.append(self._made(old.options, row, column))
@@ -285,6 +298,25 @@ def _require_writes(run: Run, site: str) -> None:
         raise InputError.about("site", site, f"it cannot be written: {outcome.reason}", "Choose another one.")
 
 
+def _require_parameters(run: Run, options: Mapping[str, Any]) -> None:
+    """Refuse what no click could use, before one does. Whether the bounds of clamp fit each other, a click says."""
+    model, anywhere = run.model, Site("resid_post", 0)
+    ops.noise(anywhere, options["sigma"], options["seed"])
+    for bound in ("low", "high"):
+        if options[bound] is not None:
+            ops.clamp(anywhere, **{bound: options[bound]})
+    if options["direction"] is not None:
+        size = len(ops.project_out(anywhere, options["direction"]).option("direction").array)
+        widths = (model.d_model, site_shape(model, "z")[-1])
+        if size not in widths:
+            rule = f"a direction in the stream has {widths[0]} numbers, one in a head's output {widths[1]}"
+            raise InputError.about("direction", f"{size} numbers", rule, "Give one of that length.")
+    if options["source_prompt"] is not None:
+        for prompt in ops.resample(anywhere, options["source_prompt"]).option("source"):
+            given = list(prompt) if isinstance(prompt, tuple) else prompt
+            tokenize(model.tokenizer, given, bos=None, d_vocab=model.d_vocab, n_ctx=model.n_ctx)
+
+
 def _component(options: Mapping[str, Any]) -> str:
     """Return what a click changes."""
     return str({"heads": "z", "mlps": "mlp_out"}.get(options["mode"], options["site"]))
@@ -296,12 +328,6 @@ def _needed_prompt(options: Mapping[str, Any]) -> Any:
     return options["source_prompt"]
 
 
-def _prompt_text(prompt: Any) -> str:
-    if prompt is None:
-        return ""
-    return prompt if isinstance(prompt, str) else " ".join(str(token) for token in np.ravel(prompt))
-
-
 def _pairs(cells: Any) -> list[tuple[int, int | None]]:
     """Return the cells of a message, checked."""
     for cell in cells:
@@ -311,55 +337,22 @@ def _pairs(cells: Any) -> list[tuple[int, int | None]]:
     return [tuple(cell) for cell in cells]
 
 
-def _cell(item: Intervention, options: Mapping[str, Any]) -> list[int | None] | None:
+def _cell(item: Intervention, state: State) -> list[int | None] | None:
     """Return the cell of the picture that an intervention belongs to; None where it is not in this picture."""
+    return _cell_of(item, state.result, state.options)
+
+
+def _cell_of(item: Intervention, result: GridResult, options: Mapping[str, Any]) -> list[int | None] | None:
     site = item.site
     if site.component != _component(options):
         return None
-    return [site.layer, site.head if site.component == "z" else site.pos]
+    pos = None if site.pos is None else site.pos % len(result.provenance.token_ids)
+    return [site.layer, site.head if site.component == "z" else pos]
 
 
-def _cells(items: tuple[Intervention, ...], options: Mapping[str, Any]) -> list[list[int | None]]:
-    found = (_cell(item, options) for item in items)
+def _cells(result: Ablation, options: Mapping[str, Any]) -> list[list[int | None]]:
+    found = (_cell_of(item, result, options) for item in result.interventions)
     return [cell for cell in found if cell is not None]
-
-
-def chip_id(item: Intervention) -> str:
-    """Return a short name of an intervention for messages: the same for the same one."""
-    return hashlib.blake2b(repr(item).encode("utf-8", "backslashreplace"), digest_size=6).hexdigest()
-
-
-def _chip_label(item: Intervention, tokens: list[str]) -> str:
-    """Return e.g. ``mean · L4 ·John`` or ``zero · L2 head 3``."""
-    site = item.site
-    where = f"L{site.layer}"
-    if site.component != "resid_post":
-        where += f" {site.component}"
-    where += "" if site.head is None else f" head {site.head}"
-    where += "" if site.neuron is None else f" neuron {site.neuron}"
-    if site.pos is not None and -len(tokens) <= site.pos < len(tokens):
-        token = tokens[site.pos]
-        where += f" {visible(token)}" + (f" at {site.pos % len(tokens)}" if tokens.count(token) > 1 else "")
-    return f"{item.op.replace('_', ' ')} · {where}"
-
-
-def _summary(result: Ablation, run: Run | None) -> dict[str, Any]:
-    """Return the side panel: metric, next tokens, chips."""
-    tokens = [] if run is None else run.tokens
-    chips = [(chip_id(item), _chip_label(item, tokens)) for item in result.interventions[:MOST_CHIPS]]
-    left = len(result.interventions) - len(chips)
-    layers, positions = result.values.shape[0], len(result.provenance.token_ids)
-    note = ""
-    if result.interventions:
-        note = f"re-ran {result.layers_run} of {layers} layers, {result.tokens_run} of {positions} tokens"
-        note += f" · {1000 * result.seconds:.0f} ms"
-    told = panel.summary(
-        (result.metric, result.before, result.after),
-        [(token.token, token.before, token.after) for token in result.top],
-        chips,
-        note,
-    )
-    return {**told, "count": len(result.interventions), "left": left}
 
 
 def _actions(state: State, result: Ablation) -> list[dict[str, Any]]:

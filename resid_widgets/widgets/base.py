@@ -237,7 +237,9 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
     def _changing(self, old: State, options: Mapping[str, Any]) -> State:
         """Return the state with other options, the same cell selected."""
         if all(same(old.options[name], value) for name, value in options.items()):
-            return old
+            return (
+                old if not old.refused else replace(old, refused={}, controls=self._controls(old.result, old.options))
+            )
         return self._selecting(self._picture({**old.options, **options}), old.layer, old.pos)
 
     def _selecting(self, old: State, layer: Any, pos: Any) -> State:
@@ -289,7 +291,21 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
 
     def _apply_change(self, name: str, value: Any, job: Job) -> None:
         self._say("busy", f"Computing another {name.replace('_', ' ')} ...")
-        self._update(lambda old: self._changing(old, self._from_control(name, value)), job)
+        self._try(name, value, job)
+
+    def _try(self, name: str, value: Any, job: Job) -> None:
+        """Change what a control stands for; what was typed and cannot be used stays in its field."""
+        try:
+            self._update(lambda old: self._changing(old, self._wanted(old, name, value)), job)
+        except InputError as error:
+            why = str(error)
+            if not job.cancelled:
+                self._update(lambda old: _refusing(old, name, value, why))
+            raise
+
+    def _wanted(self, old: State, name: str, value: Any) -> dict[str, Any]:
+        """Return the options that a control's value means, beside what the fields hold already."""
+        return self._from_control(name, value)
 
     def _apply_action(self, name: str, job: Job) -> None:
         """Do what a button of the header stands for."""
@@ -337,3 +353,11 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
             "planes": self._planes(state.result, state.options),
         }
         return page(self.FRONT_END, state.result.title, traits)
+
+
+def _refusing(old: State, name: str, value: Any, why: str) -> State:
+    """Return the state with what was typed into a field kept there, and marked."""
+    mark = {"value": value, "refused": why.partition("\n")[0]}
+    typed = ("text", "number")
+    controls = [{**c, **mark} if c["name"] == name and c["kind"] in typed else c for c in old.controls]
+    return replace(old, controls=controls, refused={**old.refused, name: value})

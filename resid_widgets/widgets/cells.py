@@ -40,6 +40,14 @@ def adopt(widget: Any) -> None:
         keeper.made.setdefault(now.cell, []).append((now.run, weakref.ref(widget), widget.model_id))
 
 
+def release(widget: Any) -> None:
+    """Forget which cell made `widget`: another widget owns it, and closes it with itself."""
+    shell = _shell()
+    keeper = None if shell is None else _keepers.get(shell)
+    for made in [] if keeper is None else keeper.made.values():
+        made[:] = [item for item in made if item[1]() is not widget]
+
+
 def execution(shell: Any) -> Execution | None:
     """Return the run of a cell that the calling code belongs to; None in a callback, or where there is no kernel.
 

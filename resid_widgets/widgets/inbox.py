@@ -48,7 +48,8 @@ class Inbox:
     ``reset``                             done
     ``act``      ``name``                 done, when the action of that button is done; each counts
     ``edit``     ``on``, ``off``,         done; all that the user wants changed and Python has not confirmed, so that
-                 ``drop``                 a later one may take the place of an earlier one
+                 ``drop``, ``batch``      a later one may take the place of an earlier one. Whatever else the user does
+                                          begins another batch: what was wanted before it is done before it
     ``cancel``                            done; what runs stops between blocks and shows what it has
     ``frame``    ``frame_id``             frame with ``names`` and the buffers; done if it is no longer shown
     ``export``   ``format``               file with ``name``, ``mime`` and one buffer
@@ -87,7 +88,7 @@ class Inbox:
                 self._ask(number, f"act {name} {number}", lambda job: widget._apply_action(name, job))
             case {"kind": "edit"} if widget._open().edited is not None:
                 edit = {name: list(content.get(name, ())) for name in ("on", "off", "drop")}
-                self._ask(number, "edit", lambda job: widget._apply_edit(edit, job))
+                self._ask(number, f"edit {content.get('batch')}", lambda job: widget._apply_edit(edit, job))
             case {"kind": "cancel"}:
                 widget._cancel()  # at once: the worker is busy with what is to be stopped
                 self._done(number)

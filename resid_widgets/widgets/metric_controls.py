@@ -14,6 +14,7 @@ from resid_widgets.widgets import panel
 KINDS = {
     "logit_diff": "logit difference",
     "log_prob": "log-probability",
+    "prob": "probability",
     "rank": "rank",
     "kl_to_base": "KL to the base run",
 }
@@ -50,6 +51,7 @@ def metric_from_control(run: Run, metric: Metric, name: str, value: Any) -> Metr
         new = {
             "logit_diff": metrics.logit_diff(answers, foils, metric.pos),
             "log_prob": metrics.log_prob(answers, metric.pos),
+            "prob": metrics.prob(answers, metric.pos),
             "rank": metrics.rank(answers, metric.pos),
             "kl_to_base": metrics.kl_to_base(metric.pos),
         }[value]

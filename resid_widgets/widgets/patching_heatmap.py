@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -22,15 +23,18 @@ from resid_widgets.models.tokenize import tokenize
 from resid_widgets.models.worker import Job
 from resid_widgets.models.writes import write_test
 from resid_widgets.sites import RESIDUAL, Site
-from resid_widgets.widgets import panel
+from resid_widgets.widgets import cells, panel
 from resid_widgets.widgets.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.base import ResidWidget
 from resid_widgets.widgets.frame import Buffers, encode
 from resid_widgets.widgets.metric_controls import metric_controls, metric_from_control
+from resid_widgets.widgets.prompts import prompt_from_text, prompt_text
 from resid_widgets.widgets.state import State
 from resid_widgets.widgets.traits import Option, same, write
 
 DIRECTIONS = [("denoise", "clean into corrupt"), ("noise", "corrupt into clean")]
+PROMPTS = ("clean", "corrupt")
+_request: ContextVar[Job | None] = ContextVar("request", default=None)  # that the calling thread works on
 
 
 class PatchingHeatmap(ResidWidget):
@@ -72,8 +76,7 @@ class PatchingHeatmap(ResidWidget):
     component = Option("resid_pre", help="What is patched.")
     direction = Option("denoise", help="Clean into corrupt, or corrupt into clean.")
 
-    _stop: threading.Event | None = None  # asked for by the user while a sweep runs
-    _job: Job | None = None
+    _stop: threading.Event | None = None  # set by Cancel, while a request is worked on
 
     @property
     def result(self) -> PatchSweep:
@@ -86,7 +89,7 @@ class PatchingHeatmap(ResidWidget):
     def explorer(self) -> AblationExplorer | None:
         """The explorer that was opened on a cell, or None; see `explore`."""
         self._open()
-        return self.inner
+        return None if self.inner is None or self.inner.closed else self.inner
 
     def explore(self, layer: Any = None, pos: Any = None) -> AblationExplorer:
         """Open a cell (by default the selected one) in an ablation explorer, where its patch can be built upon.
@@ -106,7 +109,9 @@ class PatchingHeatmap(ResidWidget):
         if layer is None or pos is None:
             raise InputError("No cell is selected: click one first, or name it: w.explore(layer, pos).")
         explorer = self._explorer(state, self._selecting(state, layer, pos))
-        write(self, "inner", explorer)
+        if explorer is not self.inner:
+            cells.release(explorer)  # it is closed with this widget, whichever cell runs again
+            write(self, "inner", explorer)
         return explorer
 
     # --- what the base asks ---------------------------------------------------------------------------------------
@@ -116,17 +121,20 @@ class PatchingHeatmap(ResidWidget):
         return self._needed_run().model
 
     def _compute(self, options: Mapping[str, Any]) -> GridResult:
-        old = self._state
-        if old is not None and all(same(old.options[name], options[name]) for name in options):
+        old, recorded, job, stop = self._state, self._needed_run(), _request.get(), self._stop
+        if old is not None and complete(old.result) and all(same(old.options[name], options[name]) for name in options):
             return old.result
-        clean = self._needed_run().token_ids if options["clean"] is None else options["clean"]
+        if recorded.base is not None:
+            rule = "it has interventions, and patching starts from plain runs of two prompts"
+            raise InputError.about("source", recorded.interventions, rule, "Pass the run without: run.base.")
+        clean = recorded.token_ids if options["clean"] is None else options["clean"]
         if options["corrupt"] is None:
             raise InputError.about(
                 "corrupt", None, "patching needs a second prompt", "rw.PatchingHeatmap(model, clean, corrupt, metric)."
             )
         metric = self._metric(options, clean)
-        job, self._job = self._job, None
-        stop = self._stop = threading.Event()
+        if job is not None:
+            self._say("busy", "Patching ...", progress=0.0)
         return patch_sweep(
             self._model,
             clean,
@@ -135,7 +143,7 @@ class PatchingHeatmap(ResidWidget):
             component=options["component"],
             direction=options["direction"],
             progress=job is None,
-            stop=lambda: stop.is_set() or (job is not None and job.cancelled),
+            stop=None if job is None or stop is None else lambda: stop.is_set() or job.cancelled,
             partial=None if job is None else self._show_partial,
         )
 
@@ -202,12 +210,17 @@ class PatchingHeatmap(ResidWidget):
         return new if self._run is None else replace(new, actions=self._buttons(new))
 
     def _changing(self, old: State, options: Mapping[str, Any]) -> State:
+        if not complete(old.result) and all(same(old.options[name], value) for name, value in options.items()):
+            new = self._picture(old.options)  # asked for again: the rest of it
+            return super()._selecting(new, old.layer, old.pos)
         moved = {"component", "clean", "corrupt"} & {n for n in options if not same(options[n], old.options[n])}
         return super()._changing(super()._selecting(old, None, None) if moved else old, options)
 
     def _buttons(self, state: State) -> list[dict[str, Any]]:
         ready = state.layer is not None and state.pos is not None
+        again = panel.action("again", "Finish", True, "Compute the cells that are still empty")
         return [
+            *([] if complete(state.result) else [again]),
             panel.action("explore", "Open cell in explorer", ready, "Build on the patch of the selected cell"),
             panel.action("code", "Copy as code", True, "A script that gives these numbers", copies=state.result.code()),
         ]
@@ -219,8 +232,8 @@ class PatchingHeatmap(ResidWidget):
         offered = [name for name in (*RESIDUAL, *HEADS) if write_test(model, name).works]
         hint = "Both prompts must have as many tokens."
         return [
-            panel.text("clean", "clean", _shown(options["clean"]), hint=hint, wide=True),
-            panel.text("corrupt", "corrupt", _shown(options["corrupt"]), hint=hint, wide=True),
+            panel.text("clean", "clean", prompt_text(options["clean"]), hint=hint, wide=True),
+            panel.text("corrupt", "corrupt", prompt_text(options["corrupt"]), hint=hint, wide=True),
             panel.select("direction", "put", options["direction"], DIRECTIONS),
             panel.select("component", "component", options["component"], offered),
             *metric_controls(self._run, options["metric"]),
@@ -229,11 +242,14 @@ class PatchingHeatmap(ResidWidget):
     def _from_control(self, name: str, value: Any) -> dict[str, Any]:
         if name in ("metric", "answer", "foil"):
             return {"metric": metric_from_control(self._needed_run(), self.metric, name, value)}
-        if name in ("clean", "corrupt"):
-            numbers = [part for part in str(value).split() if part.isdigit()]
-            if self._model.tokenizer is None:
-                return {name: tuple(map(int, numbers))}
+        if name in PROMPTS:
+            return {name: prompt_from_text(self._model, name, str(value), getattr(self, name))}
         return {name: value}
+
+    def _wanted(self, old: State, name: str, value: Any) -> dict[str, Any]:
+        """Return what a control's value means; a prompt that did not fit before the other one changed may do now."""
+        waiting = {n: text for n, text in old.refused.items() if name in PROMPTS and n in PROMPTS}
+        return {n: v for typed in {**waiting, name: value}.items() for n, v in self._from_control(*typed).items()}
 
     def _details(self, result: GridResult, options: Mapping[str, Any], layer: int, pos: int) -> dict[str, Any]:
         assert isinstance(result, PatchSweep)
@@ -249,25 +265,32 @@ class PatchingHeatmap(ResidWidget):
 
     # --- what a click does ----------------------------------------------------------------------------------------
 
-    def _apply_change(self, name: str, value: Any, job: Job) -> None:
-        self._await_model()
-        self._say("busy", "Patching ...", progress=0.0)
-        options = self._from_control(name, value)
-
-        def propose(old: State) -> State:
-            self._job = job
-            return self._changing(old, options)
-
+    def _update(self, propose: Callable[[State], State], job: Job | None = None) -> None:
+        """Change as the base does; a request of the front-end can be cancelled, and shows what is known so far."""
+        if job is None:
+            super()._update(propose)
+            return
+        stop = self._stop = threading.Event()
+        token = _request.set(job)
         try:
-            self._update(propose, job)
+            super()._update(propose, job)
         finally:
-            self._job = self._stop = None
+            _request.reset(token)
+            if self._stop is stop:
+                self._stop = None
             state = self._state
             if state is not None and self.frame["id"] != state.frame["id"]:
                 write(self, "frame", state.frame)  # what was partly drawn did not become the picture
 
+    def _apply_change(self, name: str, value: Any, job: Job) -> None:
+        self._await_model()
+        self._try(name, value, job)
+
     def _apply_action(self, name: str, job: Job) -> None:
-        if name == "explore" and job.claim():
+        self._await_model()
+        if name == "again":
+            self._update(lambda old: self._changing(old, {}), job)
+        elif name == "explore" and job.claim():
             self.explore()
 
     def _cancel(self) -> None:
@@ -302,5 +325,6 @@ def run_ids(model: ResidualModel, text: str) -> tuple[int, ...]:
     return tokenize(model.tokenizer, text, bos=None, d_vocab=model.d_vocab, n_ctx=model.n_ctx).ids
 
 
-def _shown(prompt: Any) -> str:
-    return prompt if isinstance(prompt, str) else " ".join(str(token) for token in np.ravel(prompt))
+def complete(result: GridResult) -> bool:
+    """Tell whether a sweep was not stopped."""
+    return not any(check.name == "complete" for check in result.checks)

@@ -43,6 +43,8 @@ class State:
     edited
         For a picture whose clicks change something: the cells that are changed, ``[row, column]``, a column of None
         for a whole row. None where clicks only select.
+    refused
+        What was typed into a field and cannot be used, by the control's name: it stays there to be mended.
     past, future
         Values of `options` that undo and redo return to, the nearest last.
     """
@@ -58,6 +60,7 @@ class State:
     summary: dict[str, Any] | None = None
     actions: list[dict[str, Any]] = field(default_factory=list)
     edited: list[list[int | None]] | None = None
+    refused: Mapping[str, Any] = field(default_factory=dict)
     past: tuple[Any, ...] = ()
     future: tuple[Any, ...] = ()
 
