@@ -27,7 +27,8 @@ import resid_widgets as rw
 public = {name: getattr(rw, name) for name in rw.__all__}
 widgets = {n: c for n, c in public.items() if isinstance(c, type) and issubclass(c, anywidget.AnyWidget)}
 run = rw.run(rw.load_model(progress=False), [1, 2, 3, 4])
-made = {n: c(run) for n, c in widgets.items()}
+pair = {"corrupt": [*run.token_ids[:-1], 0], "metric": rw.logit_diff(1, 2)}
+made = {n: c(run, **(pair if n == "PatchingHeatmap" else {})) for n, c in widgets.items()}
 print(json.dumps({"file": rw.__file__, "esm": {n: str(w._esm) for n, w in made.items()}, "checks": len(run.checks)}))
 """
 

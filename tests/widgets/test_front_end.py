@@ -81,7 +81,10 @@ def test_a_rebuilt_front_end_is_read_again(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("widget", WIDGETS)
 def test_a_widget_carries_its_front_end(widget, front_end_files, llama_run):
-    more = {"corrupt": [*llama_run.token_ids[:-1], 0]} if widget == "patching_heatmap" else {}
+    import resid_widgets as rw
+
+    pair = {"corrupt": [*llama_run.token_ids[:-1], 0], "metric": rw.logit_diff(1, 2)}
+    more = pair if widget == "patching_heatmap" else {}
     made = classes()[widget](llama_run, **more)
     static = ROOT / "resid_widgets" / "static"
     assert made._esm == (static / f"{widget}.js").read_text(encoding="utf-8")
