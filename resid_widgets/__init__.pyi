@@ -21,6 +21,8 @@ from .analysis.metrics import prob as prob
 from .analysis.metrics import rank as rank
 from .analysis.patch_result import PatchSweep as PatchSweep
 from .analysis.patch_sweep import patch_sweep as patch_sweep
+from .analysis.path_patch import PathPatch as PathPatch
+from .analysis.path_patch import path_patch as path_patch
 from .errors import InputError as InputError
 from .errors import UnsupportedModelError as UnsupportedModelError
 from .interventions import Intervention as Intervention

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -23,7 +24,7 @@ from resid_widgets.models.engine import Engine, engine_of
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.run import Run, run
 from resid_widgets.results import Check
-from resid_widgets.sites import RESIDUAL, Site
+from resid_widgets.sites import Site
 from resid_widgets.tokens import visible
 
 SMALL_DENOMINATOR = 1e-3
@@ -83,9 +84,17 @@ class PatchedPair:
 
 def begin(model: ResidualModel, pair: Pair, metric: Metric, cells: Cells, direction: str) -> PatchedPair:
     """Run both prompts, check that their metrics differ, and make the cells."""
+    ready = both_runs(model, pair, metric, cells, direction, (cells.component,))
+    made = [Cell(index, fixed(ready.base, _patching(ready.base, ready.source, site))) for index, site in cells]
+    return replace(ready, made=made)
+
+
+def both_runs(
+    model: ResidualModel, pair: Pair, metric: Metric, cells: Cells, direction: str, components: Sequence[str]
+) -> PatchedPair:
+    """Run both prompts, keeping `components`, and check that their metrics differ; the cells are still to be made."""
     ids = {"denoise": (pair.corrupt, pair.clean), "noise": (pair.clean, pair.corrupt)}[direction]
-    keep = {"resid_post"} | ({cells.component} if cells.component in RESIDUAL else set())
-    keep = [*keep, *_read_too(cells)]
+    keep = list(dict.fromkeys(("resid_post", *components)))
     base, source = run(model, ids[0], keep=keep, reuse=True), run(model, ids[1], keep=keep)
     reading = metric.bound(base)
     here, there = reading.of_base(), _of_run(reading, source)
@@ -95,13 +104,8 @@ def begin(model: ResidualModel, pair: Pair, metric: Metric, cells: Cells, direct
             f"{reading.label} is {clean:.4g} on both prompts, so that there is no scale from corrupt to clean:\n"
             f"{aligned(model, pair.clean, pair.corrupt)}\nChoose a pair that gives different answers."
         )
-    engine = engine_of(base, {cells.component})
-    made = [Cell(index, fixed(base, _patching(base, source, site))) for index, site in cells]
-    return PatchedPair(base, source, reading, np.full(cells.shape, np.nan), clean, corrupt, engine, made)
-
-
-def _read_too(cells: Cells) -> tuple[str, ...]:
-    return () if cells.component in RESIDUAL else (cells.component,)
+    engine = engine_of(base, set(components))
+    return PatchedPair(base, source, reading, np.full(cells.shape, np.nan), clean, corrupt, engine, [])
 
 
 def _patching(base: Run, source: Run, site: Site) -> Edit:
@@ -118,8 +122,15 @@ def _of_run(reading: Reading, other: Run) -> float:
     return float(reading.of_stream(final[list(reading.positions)][None])[0])
 
 
-def patch_result(done: list[PatchedPair], cells: Cells, direction: str, tracker: Sweeping, batch: bool) -> PatchSweep:
-    """Label what was measured, normalise it, and check the denominator."""
+def patch_result(
+    done: list[PatchedPair],
+    cells: Cells,
+    direction: str,
+    tracker: Sweeping,
+    batch: bool,
+    script: str | None = None,
+) -> PatchSweep:
+    """Label what was measured, normalise it, and check the denominator; by default with the script of a patch."""
     first = done[0]
     clean_pairs, corrupt_pairs = (np.array([getattr(each, name) for each in done]) for name in ("clean", "corrupt"))
     clean, corrupt = float(clean_pairs.mean()), float(corrupt_pairs.mean())
@@ -169,7 +180,7 @@ def patch_result(done: list[PatchedPair], cells: Cells, direction: str, tracker:
         tokens_visible=_columns(cells, clean_run.tokens, corrupt_run.tokens),
         marked=(),
         unknown=base.unknown if cells.dims[1] == "pos" else (),
-        script=patch_code(base, source, first.reading, cells, first.clean, first.corrupt),
+        script=script or patch_code(base, source, first.reading, cells, first.clean, first.corrupt),
         metric=first.reading.label,
         cells=cells,
         clean=clean,

@@ -184,6 +184,7 @@ def run_cells(
     shape: tuple[int, ...],
     tracker: Sweeping,
     budget: int | None,
+    known: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return the metric of each cell; NaN where the sweep was stopped before.
 
@@ -197,8 +198,10 @@ def run_cells(
         Of the array.
     budget
         Bytes; see `resid_widgets.models.engine.Engine.rows`.
+    known
+        Values of other cells, which stay.
     """
-    values = np.full(shape, np.nan)
+    values = np.full(shape, np.nan) if known is None else known.copy()
     untouched = reading.of_base()
     waiting = [cell for cell in cells if cell.edits]
     for cell in cells:

@@ -15,7 +15,7 @@ from resid_widgets.colour import robust_scale
 from resid_widgets.results import Scale
 from resid_widgets.tokens import visible
 
-COLUMN_NAMES = {"pos": "pos", "head": "head", "kv_head": "key-value head", "neuron": "neuron"}
+COLUMN_NAMES = {"pos": "pos", "head": "head", "kv_head": "key-value head", "neuron": "neuron", "sender": "sender"}
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
