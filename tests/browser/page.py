@@ -184,6 +184,8 @@ class Notebook:
         self.page.wait_for_function(
             "light => document.body.dataset.jpThemeLight === light", arg=str(name == "light").lower()
         )
+        # JupyterLab takes its splash away twice, and fails, where the next switch comes before it is gone.
+        self.page.wait_for_function("() => !document.getElementById('jupyterlab-splash')")
 
     def views(self, cell: int) -> Sequence[View]:
         """Return the widgets in a cell's output."""

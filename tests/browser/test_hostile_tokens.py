@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,26 @@ CanvasRenderingContext2D.prototype.fillText = function (text, ...at) {
 UNSEEN = "\x00\x1b\t\r\n\u200b\u200d\u202c\u202e"
 
 
+_COMMENTS = """() => {
+  const walk = document.createTreeWalker(document, NodeFilter.SHOW_COMMENT);
+  const found = [];
+  while (walk.nextNode()) found.push(walk.currentNode.data);
+  return found;
+}"""
+
+
 def drawn(page: Page) -> set[str]:
     return set(page.evaluate("[...window.drawn]"))
 
 
 def check_axis(page: Page) -> None:
-    """Every token stands on the axis, whole or cut with an ellipsis."""
-    texts = drawn(page)
-    for token in HOSTILE:
-        shown = visible(token)
+    """Every token stands on the axis."""
+    check_labels(drawn(page), [visible(token) for token in HOSTILE])
+
+
+def check_labels(texts: set[str], labels: Sequence[str]) -> None:
+    """Every label is among the texts, whole or cut with an ellipsis, and nothing unseen is."""
+    for shown in labels:
         assert any(text == shown or (text.endswith("…") and shown.startswith(text[:-1])) for text in texts), shown
     assert not [text for text in texts if any(char in text for char in UNSEEN)]
 
@@ -117,12 +129,23 @@ def test_in_an_exported_page(odd: Any, name: str, tmp_path: Path, window: Browse
 def test_in_a_drawing(odd: Any, tmp_path: Path, window: BrowserContext) -> None:
     """SVG is a document too: it must parse, run nothing, and hold the visible texts."""
     import resid_widgets as rw
+    from resid_widgets.figure_text import drawable
 
     page = window.new_page()
     page.goto(rw.ActivationHeatmap(odd).to_svg(tmp_path / "drawing.svg").as_uri())
     assert page.evaluate("document.documentElement.tagName") == "svg"
-    assert page.locator("script, image, foreignObject").count() == 0
-    assert page.evaluate("document.querySelectorAll('parsererror').length") == 0
+    assert page.locator("parsererror, script, foreignObject, a").count() == 0
+    links = page.evaluate(
+        """[...document.querySelectorAll("*")].flatMap(el => [...el.attributes])
+          .filter(at => at.localName === "href").map(at => at.value)"""
+    )
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)  # cells are pixels, glyphs outlines
+    assert not page.evaluate(
+        "[...document.querySelectorAll('*')].some(el => [...el.attributes].some(at => at.name.startsWith('on')))"
+    )
+    # The text that the outlines draw stands beside them in comments; what no font draws, as its code point.
+    texts = {html.unescape(text).strip() for text in page.evaluate(_COMMENTS)}
+    check_labels(texts, [drawable(visible(token), "mono") for token in HOSTILE])
 
 
 def test_in_a_table(odd: Any) -> None:

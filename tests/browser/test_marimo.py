@@ -57,10 +57,10 @@ def test_marimo_draws_and_a_click_reaches_python(
     (tmp_path / "app.py").write_text(APP)
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
-    options = ["--headless", "--no-token", "--host", "127.0.0.1", "--port", str(port), "--skip-update-check"]
+    options = ["--headless", "--no-token", "--host", "127.0.0.1", "--port", str(port)]
     command = [sys.executable, "-m", "marimo", "run", "app.py", *options]
     log = tmp_path / "marimo.log"
-    with running(command, tmp_path, isolated(tmp_path / "home"), log) as process:
+    with running(command, tmp_path, isolated(tmp_path / "home") | {"MARIMO_SKIP_UPDATE_CHECK": "1"}, log) as process:
         until(lambda: process.poll() is not None or _answers(url), "the marimo server")
         assert process.poll() is None, say(process, log)
         page = window.new_page()

@@ -38,8 +38,6 @@ def test_nbconvert_shows_the_pictures(tmp_path: Path, front_end_files: list[Path
         capture_output=True,
         timeout=3 * PATIENCE,
     )
-    html = (tmp_path / "book.html").read_text()
-    assert html.count("data:image/png;base64,") == 2
     page = window.new_page()
     page.goto((tmp_path / "book.html").as_uri())
     pictures = page.locator(".jp-OutputArea img")
