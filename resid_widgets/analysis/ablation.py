@@ -36,6 +36,8 @@ SHOWN = {
 }
 """What can be drawn, and the sentence about it."""
 
+ROUNDING = 1e-4
+
 CAVEAT = "A small effect may mean that later layers repaired it."
 
 
@@ -97,9 +99,7 @@ class Ablation(GridResult):
         return write_script(path, self.script, self.interventions)
 
 
-def ablation(
-    run: Run, interventions: Any, metric: Metric | None = None, *, shown: str = "stream", top_k: int = 5
-) -> Ablation:
+def ablation(run: Any, interventions: Any, metric: Any = None, *, shown: str = "stream", top_k: int = 5) -> Ablation:
     """Change some sites of a run and measure what follows.
 
     Only what can have changed is computed again, and gives the numbers of a full hooked run.
@@ -212,9 +212,12 @@ def _labelled(values: NDArray[np.float32], run: Run, what: str, label: str) -> A
 
 
 def _scale(values: NDArray[np.float32], label: str) -> Scale:
-    """Centred on zero and at most from -1 to 1: a change as large as the vector itself has the full colour."""
+    """Centred on zero and at most from -1 to 1: a change as large as the vector itself has the full colour.
+
+    At least from -`ROUNDING` to `ROUNDING`: what is only the order of a sum has no colour.
+    """
     scale = robust_scale(values, (), signed=True, label=label, percentiles=(0.0, 100.0))
-    high = min(1.0, max(scale.high, 1e-6))
+    high = min(1.0, max(scale.high, ROUNDING))
     size = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
     return Scale("diverging", -high, high, bool((values < -high).any()), size > high, label, "")
 
