@@ -9,6 +9,8 @@ from .analysis.causal_mediation import CausalMediation as CausalMediation
 from .analysis.causal_mediation import causal_mediation as causal_mediation
 from .analysis.causal_trace import CausalTrace as CausalTrace
 from .analysis.causal_trace import causal_trace as causal_trace
+from .analysis.counterfactual import Counterfactual as Counterfactual
+from .analysis.counterfactual import counterfactual as counterfactual
 from .analysis.logit_lens import LogitLens as LogitLens
 from .analysis.logit_lens import logit_lens as logit_lens
 from .analysis.mediation_map import MediationMap as MediationMap
@@ -23,6 +25,9 @@ from .analysis.patch_result import PatchSweep as PatchSweep
 from .analysis.patch_sweep import patch_sweep as patch_sweep
 from .analysis.path_patch import PathPatch as PathPatch
 from .analysis.path_patch import path_patch as path_patch
+from .analysis.rewrites import change_number as change_number
+from .analysis.rewrites import negate as negate
+from .analysis.rewrites import swap as swap
 from .errors import InputError as InputError
 from .errors import UnsupportedModelError as UnsupportedModelError
 from .interventions import Intervention as Intervention

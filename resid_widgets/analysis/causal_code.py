@@ -181,3 +181,26 @@ def attribution_code(base: Run, source: Run, reading: Reading, cells: Cells, cle
             "",
         ]
     )
+
+
+def counterfactual_code(base: Run, other: Run, component: str, places: Sequence[int | None]) -> str:
+    """Return a script that makes ``values`` of one edited prompt: relative distances, NaN without counterpart."""
+    name = hook_of(base, component, 0).replace(".0.", ".{layer}.")
+    reads = "run[f'blocks.{layer}.hook_resid_pre'] + " if component == "resid_mid" else ""
+    pairs = [(pos, place) for pos, place in enumerate(places) if place is not None]
+    return "\n".join(
+        [
+            boot_code(base),
+            f"edited_tokens = {tokens_literal(other)}",
+            "",
+            *CACHED,
+            "_, base = cached(tokens)",
+            "_, edited = cached(edited_tokens)",
+            f"here, there = {[pos for pos, _ in pairs]}, {[place for _, place in pairs]}",
+            f"values = torch.full(({base.model.n_layers}, {base.n_pos}), torch.nan, dtype=torch.float64)",
+            f"for layer in range({base.model.n_layers}):",
+            f"    old, new = (({reads}run[f'{name}'])[0].double() for run in (base, edited))",
+            "    values[layer, here] = (new[there] - old[here]).norm(dim=-1) / old[here].norm(dim=-1)",
+            "",
+        ]
+    )
