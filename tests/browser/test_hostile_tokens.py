@@ -61,6 +61,7 @@ def check_cells(view: View) -> None:
     """Tooltip and side panel show each token's text."""
     for pos, token in enumerate(HOSTILE):
         view.click(1, pos)
+        expect(view.root.locator("[aria-live]").filter(has_text=f"position {pos}")).to_contain_text(visible(token))
         expect(view.tip).to_contain_text(f"position {pos}")
         expect(view.side).to_contain_text(f"position {pos}")
         for place in (view.tip, view.side):

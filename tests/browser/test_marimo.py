@@ -25,18 +25,21 @@ app = marimo.App()
 @app.cell
 def _():
     from pathlib import Path
+
+    import marimo as mo
     from tests.browser.scenes import SENTENCE, rw
 
     run = rw.run(rw.load_model(progress=False), SENTENCE)
     told = Path("told.txt")
-    return run, rw, told
+    return mo, run, rw, told
 
 
 @app.cell
-def _(run, rw, told):
+def _(mo, run, rw, told):
     w = rw.ActivationHeatmap(run)
+    button = mo.ui.button(label="Python selects", on_change=lambda _: w.select(3, 1))
     w.observe(lambda _: told.write_text(f"{w.layer} {w.pos} {w.stat}"), names=["layer", "pos", "stat"])
-    w
+    mo.vstack([w, button])
     return
 
 
@@ -77,9 +80,14 @@ def test_marimo_draws_and_a_click_reaches_python(
         until(lambda: told.exists() and told.read_text() == "2 5 norm", "Python to know of the click")
         expect(view.side).to_contain_text("cosine to final")
         view.outlines(2, 5)
+        view.grid.press("ArrowRight")
+        view.grid.press("Enter")
+        until(lambda: told.read_text() == "2 6 norm", "Python to know of the keys")
+        page.get_by_role("button", name="Python selects").click()
+        view.outlines(3, 1)
         before = view.colours()
         view.field("stat").select_option("kurtosis")
-        until(lambda: told.read_text() == "2 5 kurtosis", "Python to know of the other statistic")
+        until(lambda: told.read_text() == "3 1 kurtosis", "Python to know of the other statistic")
         expect(view.root.locator(".rw-title")).to_contain_text("kurtosis")
         assert (view.colours() != before).any()
         view.hover(0, 3)
