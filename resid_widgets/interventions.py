@@ -275,7 +275,7 @@ def as_interventions(given: Any) -> tuple[Intervention, ...]:
     InputError
         If something is none.
     """
-    items = (given,) if isinstance(given, Intervention) else tuple(given) if isinstance(given, Iterable) else (given,)
+    items = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
     for item in items:
         if not isinstance(item, Intervention):
             rule = "interventions are needed"
@@ -283,7 +283,7 @@ def as_interventions(given: Any) -> tuple[Intervention, ...]:
     return items
 
 
-def _made(op: str, site: Site, **options: Any) -> Intervention:
+def _made(op: str, site: Any, **options: Any) -> Intervention:
     _require_site(site)
     kept = ((name, value) for name, value in sorted(options.items()) if value is not None)
     return Intervention(op, site, tuple(kept))
@@ -294,7 +294,7 @@ def _require_site(site: object) -> None:
         raise InputError.about("site", site, "a Site is needed", 'For example rw.Site("resid_post", layer=3, pos=5).')
 
 
-def _no_pattern(op: str, site: Site) -> None:
+def _no_pattern(op: str, site: Any) -> None:
     if isinstance(site, Site) and site.component == "pattern":
         rule = f"{op} has no meaning on a pattern, whose rows are as long as the text before them and sum to 1"
         raise InputError.about("site", str(site), rule, "Use zero, set_to, clamp, resample or patch.")
