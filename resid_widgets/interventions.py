@@ -275,7 +275,7 @@ def as_interventions(given: Any) -> tuple[Intervention, ...]:
     InputError
         If something is none.
     """
-    items = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    items: tuple[Any, ...] = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
     for item in items:
         if not isinstance(item, Intervention):
             rule = "interventions are needed"

@@ -19,7 +19,6 @@ from resid_widgets.analysis.sweep import Progress
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.run import run
-from resid_widgets.models.tokenize import tokenize
 from resid_widgets.models.worker import Job
 from resid_widgets.models.writes import write_test
 from resid_widgets.sites import RESIDUAL, Site
@@ -28,7 +27,7 @@ from resid_widgets.widgets.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.base import ResidWidget
 from resid_widgets.widgets.frame import Buffers, encode
 from resid_widgets.widgets.metric_controls import metric_controls, metric_from_control
-from resid_widgets.widgets.prompts import prompt_from_text, prompt_text
+from resid_widgets.widgets.prompts import prompt_from_text, prompt_text, text_of
 from resid_widgets.widgets.state import State
 from resid_widgets.widgets.traits import Option, same, write
 
@@ -182,24 +181,9 @@ class PatchingHeatmap(ResidWidget):
         assert isinstance(result, PatchSweep)
         stated = {**options, "component": result.component, "direction": result.direction}
         if self._run is not None:
-            clean = self._text(self._run.token_ids) if options["clean"] is None else options["clean"]
+            clean = text_of(self._model, self._run.token_ids) if options["clean"] is None else options["clean"]
             stated |= {"clean": clean, "metric": self._metric(options, clean)}
         return stated
-
-    def _text(self, ids: tuple[int, ...]) -> Any:
-        """Return the text of token ids where running it gives them again, else the ids."""
-        model = self._model
-        if model.tokenizer is None:
-            return ids
-        start = 1 if model.adds_bos else 0
-        text = "".join(model.token_strings(list(ids[start:])))
-        for candidate in (text, text.lstrip(" ")):
-            try:
-                if candidate and run_ids(model, candidate) == ids:
-                    return candidate
-            except InputError:
-                continue
-        return ids
 
     def _picture(self, options: Mapping[str, Any], given: GridResult | None = None) -> State:
         new = super()._picture(options, given)
@@ -318,11 +302,6 @@ class PatchingHeatmap(ResidWidget):
         if opened is not None:
             opened.close()
         return AblationExplorer(run(self._model, base), options["metric"], interventions=items, **there)
-
-
-def run_ids(model: ResidualModel, text: str) -> tuple[int, ...]:
-    """Return the token ids that running `text` feeds."""
-    return tokenize(model.tokenizer, text, bos=None, d_vocab=model.d_vocab, n_ctx=model.n_ctx).ids
 
 
 def complete(result: GridResult) -> bool:
