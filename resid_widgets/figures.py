@@ -2,53 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
 from functools import singledispatch
-from math import ceil, cos, radians, sin
-from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
 
+from resid_widgets.analysis.causal_mediation import CausalMediation
+from resid_widgets.analysis.counterfactual import Counterfactual
 from resid_widgets.analysis.grid import GridResult
-from resid_widgets.figure_text import columns, drawable, flow, font, shorten, width, wrap
-from resid_widgets.results import Check, Scale
-
-INK, DIM, LINE, EMPTY_CELL = "#1b1f24", "#626b75", "#d9dee4", "#e9ecef"
-# A token such as "$x$" is drawn as it is, whatever the user's style.
-LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
-LEVELS = {"green": ("●", "#1a7f37"), "amber": ("▲", "#9a6700"), "red": ("■", "#c4313b")}
-SMALL, BODY, TITLE = 8.25, 9.0, 11.0  # points; the least is 11 px
-MONO_COLUMN = 0.602 * SMALL / 72  # inches a monospaced column takes
-LINE_HEIGHT, TITLE_HEIGHT = 0.17, 0.25  # inches
-MARK_ROOM, ITEM_GAP = 12.0, 16.0  # points, at the foot
-
-LEFT, RIGHT, TOP, BOTTOM = 0.62, 0.2, 0.12, 0.1  # margins in inches
-GRID_WIDTH = (1.2, 11.0)
-TEXT_GRID_WIDTH = (1.2, 13.0)  # where cells bear text
-GRID_HEIGHT = (1.3, 8.0)
-CELL_HEIGHT = 0.2
-BAR_GAP, BAR_WIDTH, BAR_ROOM = 0.16, 0.11, 1.0
-LABEL_COLUMNS = 16  # longer token labels are shortened
-LEAST_WIDTH = 6.4
-
-
-class Picture(Figure):
-    """A figure that shows itself in a notebook without pyplot."""
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
-        return buffer.getvalue()
+from resid_widgets.analysis.sweep_result import SweepResult
+from resid_widgets.figure_grid import draw_grid
+from resid_widgets.figure_panels import draw_cases, draw_effects
 
 
 @singledispatch
@@ -63,233 +26,12 @@ def draw(result: object) -> Figure:
     raise TypeError(f"no figure is known for {type(result).__name__}")
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Where things go, in inches."""
-
-    cell: tuple[float, float]
-    grid: tuple[float, float]
-    step: int
-    angle: float
-    labels: tuple[str, ...]
-    label_height: float
-    total: float
-    texts: NDArray[np.object_] | None
-
-    @classmethod
-    def of(cls, result: GridResult) -> _Layout:
-        """Fit cells, labels and margins to the number of layers and tokens."""
-        n_layers, n_pos = result.values.shape
-        texts = result.cell_text
-        wish, limits = (0.42, GRID_WIDTH) if texts is None else (0.74, TEXT_GRID_WIDTH)
-        wide = float(np.clip(n_pos * wish, *limits))
-        high = float(np.clip(n_layers * CELL_HEIGHT, *GRID_HEIGHT))
-        cell = wide / n_pos
-        angle = 35.0 if cell >= 0.28 else 60.0
-        step = max(1, ceil(0.17 / cell))
-        tokens = [shorten(drawable(token, "mono"), LABEL_COLUMNS) for token in result.tokens_visible]
-        tokens = [f"{token} ?" if pos in result.unknown else token for pos, token in enumerate(tokens)]
-        # Where some are left out, the position says which ones are there.
-        labels = tuple(token if step == 1 else f"{pos} {token}" for pos, token in enumerate(tokens))
-        longest = max(columns(label) for label in labels[::step]) * MONO_COLUMN
-        label_height = longest * sin(radians(angle)) + 0.2
-        beyond = columns(labels[::step][-1]) * MONO_COLUMN * cos(radians(angle))
-        right = max(BAR_GAP + BAR_WIDTH + BAR_ROOM, beyond)
-        return cls(
-            cell=(cell, high / n_layers),
-            grid=(wide, high),
-            step=step,
-            angle=angle,
-            labels=labels,
-            label_height=label_height,
-            total=max(LEAST_WIDTH, LEFT + wide + right + RIGHT),
-            texts=texts,
-        )
+draw.register(GridResult, draw_grid)
+draw.register(CausalMediation, draw_effects)
+draw.register(Counterfactual, draw_cases)
 
 
 @draw.register
-def _draw_grid(result: GridResult) -> Figure:
-    """Draw a layer-by-token heat map: layer 0 at the bottom, tokens below, checks at the foot."""
-    layout = _Layout.of(result)
-    room = (layout.total - 2 * TOP) * 72
-    title = wrap(drawable(result.title, "bold"), "bold", TITLE, room)
-    says = wrap(drawable(result.sentence), "sans", BODY, room)
-    foot = [entry for check in result.checks for entry in _foot_lines(check, room)]
-    widths = [width(text, "sans", SMALL) + MARK_ROOM for _, _, text in foot]
-    origin = drawable(result.provenance.describe())
-    rows = flow([*widths, width(origin, "sans", SMALL)], ITEM_GAP, room)
-
-    above = TOP + TITLE_HEIGHT * len(title) + LINE_HEIGHT * len(says) + 0.12
-    below = layout.label_height + 0.14 + LINE_HEIGHT * len(rows) + BOTTOM
-    height = above + layout.grid[1] + below
-    figure = Picture(figsize=(layout.total, height), facecolor="white")
-    figure.set_layout_engine("none")
-
-    def place(x: float, y: float, text: str, size: float, colour: str, kind: str = "sans", side: str = "left") -> None:
-        figure.text(
-            x / layout.total,
-            1 - y / height,
-            text,
-            fontproperties=font(kind, size, text),
-            color=colour,
-            va="top",
-            ha=side,
-            **LITERAL,
-        )
-
-    for n, line in enumerate(title):
-        place(TOP, TOP + n * TITLE_HEIGHT, line, TITLE, INK, "bold")
-    for n, line in enumerate(says):
-        place(TOP, TOP + TITLE_HEIGHT * len(title) + n * LINE_HEIGHT, line, BODY, DIM)
-    for n, row in enumerate(rows):
-        x, y = TOP, height - BOTTOM - (len(rows) - n) * LINE_HEIGHT
-        for index in row:
-            if index == len(foot):  # where it came from, at the right
-                place(layout.total - TOP, y, origin, SMALL, DIM, side="right")
-                continue
-            mark, colour, text = foot[index]
-            if mark:
-                place(x, y, mark, SMALL, colour)
-            place(x + MARK_ROOM / 72, y, text, SMALL, DIM)
-            x += (widths[index] + ITEM_GAP) / 72
-
-    def box(x: float, wide: float) -> Axes:
-        bottom = below / height
-        return figure.add_axes((x / layout.total, bottom, wide / layout.total, layout.grid[1] / height))
-
-    axes = box(LEFT, layout.grid[0])
-    _draw_cells(axes, result, layout)
-    _draw_axes(axes, result, layout)
-    _draw_bar(figure, box(LEFT + layout.grid[0] + BAR_GAP, BAR_WIDTH), result.scale)
-    return figure
-
-
-def _foot_lines(check: Check, room: float) -> list[tuple[str, str, str]]:
-    """Return a check as mark, colour of the mark and text; a text too wide for one line goes on without mark."""
-    mark, colour = LEVELS[check.level]
-    lines = wrap(drawable(check.text), "sans", SMALL, room - MARK_ROOM)
-    return [(mark if n == 0 else "", colour, line) for n, line in enumerate(lines)]
-
-
-def colour_map(scale: Scale) -> Colormap:
-    """Return viridis, or the blue-white-red map centred on zero."""
-    if scale.kind == "diverging":
-        chosen = LinearSegmentedColormap.from_list("resid_widgets_diverging", ["#2166ac", "#f4f5f6", "#b2182b"])
-    else:
-        chosen = colormaps["viridis"]
-    return chosen.with_extremes(bad=EMPTY_CELL)
-
-
-def _draw_cells(axes: Axes, result: GridResult, layout: _Layout) -> None:
-    """Draw the cells, hatch marked columns, cross cells without a number, write tokens where they fit."""
-    values = np.asarray(result.values, dtype=np.float64)
-    n_layers, n_pos = values.shape
-    scale, colours = result.scale, colour_map(result.scale)
-    shown = np.ma.masked_invalid(values)
-    norm = Normalize(scale.low, scale.high)
-    axes.imshow(
-        shown,
-        cmap=colours,
-        norm=norm,
-        origin="lower",
-        aspect="auto",
-        interpolation="nearest",
-        extent=(-0.5, n_pos - 0.5, -0.5, n_layers - 0.5),
-    )
-    axes.grid(visible=False)
-    if min(layout.cell) > 0.1:
-        axes.set_xticks(np.arange(0.5, n_pos - 1), minor=True)
-        axes.set_yticks(np.arange(0.5, n_layers - 1), minor=True)
-        axes.grid(visible=True, which="minor", color="white", linewidth=0.7)
-    hatch = 0.4 if layout.texts is None else 0.2  # lighter under text
-    for pos in result.marked:
-        axes.add_patch(
-            Rectangle((pos - 0.5, -0.5), 1, n_layers, fill=False, hatch="///", edgecolor=(0, 0, 0, hatch), linewidth=0)
-        )
-    crossed = np.argwhere(~np.isfinite(values))
-    lines = [
-        ((pos - 0.35, layer - 0.3 * way), (pos + 0.35, layer + 0.3 * way)) for layer, pos in crossed for way in (1, -1)
-    ]
-    axes.add_collection(LineCollection(lines, colors="#8b949e", linewidths=0.8))
-    _write_tokens(axes, layout, _luminance(colours(norm(shown))))
-
-
-def _write_tokens(axes: Axes, layout: _Layout, light: Float[NDArray, "layer pos"]) -> None:
-    """Write each cell's short text, where five columns of it fit."""
-    room = int((layout.cell[0] - 0.04) / MONO_COLUMN)
-    if layout.texts is None or room < 5 or layout.cell[1] < 0.14:
-        return
-    for (layer, pos), text in np.ndenumerate(layout.texts):
-        if text:
-            short = shorten(drawable(text, "mono"), room)
-            axes.text(
-                pos,
-                layer,
-                short,
-                fontproperties=font("mono", SMALL, short),
-                color="white" if light[layer, pos] < 0.179 else "black",  # the better contrast, WCAG 2
-                ha="center",
-                va="center_baseline",
-                clip_on=True,
-                **LITERAL,
-            )
-
-
-def _luminance(colours: Float[NDArray, "layer pos 4"]) -> Float[NDArray, "layer pos"]:
-    """Return the relative luminance (WCAG 2) of RGBA colours, 0 black to 1 white."""
-    rgb = colours[..., :3]
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return linear @ np.array([0.2126, 0.7152, 0.0722])
-
-
-def _draw_axes(axes: Axes, result: GridResult, layout: _Layout) -> None:
-    """Label layers and tokens."""
-    n_layers, n_pos = result.values.shape
-    shown = range(0, n_pos, layout.step)
-    axes.set_xticks(
-        list(shown),
-        labels=[layout.labels[pos] for pos in shown],
-        rotation=-layout.angle,
-        ha="left",
-        va="center",
-        rotation_mode="anchor",
-        **LITERAL,
-    )
-    for pos, label in zip(shown, axes.get_xticklabels(), strict=True):
-        colour = LEVELS["amber"][1] if pos in result.unknown else DIM if pos in result.marked else INK
-        label.set(color=colour, fontproperties=font("mono", SMALL, layout.labels[pos]))
-    skip = max(1, ceil(0.3 / layout.cell[1]))
-    layers = result.values.coords["layer"].values
-    sans = font("sans", SMALL)
-    axes.set_yticks(
-        range(0, n_layers, skip), labels=[str(layer) for layer in layers[::skip]], fontproperties=sans, **LITERAL
-    )
-    axes.set_ylabel("layer", fontproperties=sans, color=DIM, **LITERAL)
-    axes.tick_params(axis="both", which="both", length=0, pad=5)
-    axes.tick_params(axis="y", labelcolor=DIM)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _draw_bar(figure: Figure, axes: Axes, scale: Scale) -> None:
-    """Draw the colour bar, with arrows where cells lie outside the limits."""
-    extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(scale.under), int(scale.over)]
-    mappable = ScalarMappable(Normalize(scale.low, scale.high), colour_map(scale))
-    high = axes.get_position().height * figure.get_figheight()
-    bar = figure.colorbar(mappable, cax=axes, extend=extend, extendfrac=0.12 / high)
-    ticks = [scale.low, (scale.low + scale.high) / 2, scale.high]
-    labels = [_number(tick) for tick in ticks]
-    labels[0] = f"≤ {labels[0]}" if scale.under else labels[0]
-    labels[2] = f"≥ {labels[2]}" if scale.over else labels[2]
-    bar.set_ticks(ticks, labels=labels, fontproperties=font("sans", SMALL, "".join(labels)), color=DIM, **LITERAL)
-    bar.ax.tick_params(length=0, pad=4)
-    bar.outline.set_visible(False)
-    bar.ax.grid(visible=False)
-    label = drawable(f"{scale.label} ({scale.units})" if scale.units else scale.label)
-    lines = "\n".join(wrap(label, "sans", SMALL, high * 72))
-    bar.ax.set_ylabel(lines, fontproperties=font("sans", SMALL, label), color=DIM, labelpad=6, **LITERAL)
-
-
-def _number(value: float) -> str:
-    """Return three significant digits with a true minus sign."""
-    return f"{value:.3g}".replace("-", "−")
+def _draw_sweep(result: SweepResult) -> Figure:
+    """Draw a sweep of two dims; of three, the head with the largest effect at each layer and position."""
+    return draw_grid(result.drawn())

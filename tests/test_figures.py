@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.colour import robust_scale
+from resid_widgets.figure_frame import EMPTY_CELL, LEVELS, SMALL
+from resid_widgets.figure_grid import colour_map
 from resid_widgets.figure_text import columns, drawable, shorten, width, wrap
-from resid_widgets.figures import EMPTY_CELL, LEVELS, SMALL, colour_map, draw
+from resid_widgets.figures import draw
 from resid_widgets.results import Check, Provenance, Scale
 from resid_widgets.tokens import visible
 

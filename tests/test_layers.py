@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("tasks",),
     ("analysis",),
-    ("figures", "figure_text"),
+    ("figures", "figure_frame", "figure_grid", "figure_panels", "figure_text"),
     ("widgets",),
 )
 # A result finds its drawer and its widget by its type. These are the only reaches upwards, and only inside a function.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from resid_widgets.analysis.causal_code import mediation_code
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
-from resid_widgets.analysis.metrics import Metric, Reading, require_metric
+from resid_widgets.analysis.metrics import Metric, Reading, label_of, require_metric
 from resid_widgets.analysis.pairs import Pair, as_pairs
 from resid_widgets.analysis.sweep import Cell, run_cells, sweeping
 from resid_widgets.errors import InputError
@@ -210,7 +210,7 @@ def _result(model: ResidualModel, done: list[_Done], sites: tuple[Site, ...]) ->
     effects = effects_of(plain, outcomes)
     stats = mean_of(effects)
     first = done[0]
-    label = first.reading.label if len(done) == 1 else "mean over pairs"
+    label = label_of([each.reading for each in done])
 
     def array(data: NDArray[np.float64], name: str) -> xr.DataArray:
         attrs = {"long_name": f"{name} of each effect on {label}", "units": first.reading.units}
@@ -231,10 +231,10 @@ def _result(model: ResidualModel, done: list[_Done], sites: tuple[Site, ...]) ->
         checks=(first.reuse, *_checks(model, plain, outcomes, effects), *first.reading.checks()),
         provenance=_provenance(first, done, where),
         mediator=sites,
-        metric=first.reading.label,
+        metric=label,
         title=f"Causal mediation · {where}",
         sentence=(
-            f"How much of the difference in {first.reading.label} passes through {where} (NIE, TIE), and how much goes "
+            f"How much of the difference in {label} passes through {where} (NIE, TIE), and how much goes "
             "past it (NDE). A part of the difference that needs both at once counts as interaction."
         ),
         script=first.script,
@@ -298,7 +298,7 @@ def _provenance(first: _Done, done: list[_Done], where: str) -> Provenance:
         first.base.provenance,
         method="causal mediation",
         mediator=where,
-        metric=first.reading.label,
+        metric=label_of([each.reading for each in done]),
         clean_token_ids=tuple(tuple(each.other.token_ids) for each in done),
         corrupt_token_ids=tuple(tuple(each.base.token_ids) for each in done),
     )

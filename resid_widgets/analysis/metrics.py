@@ -214,6 +214,15 @@ def require_metric(metric: object) -> Metric:
     return metric
 
 
+def label_of(readings: Sequence[Reading]) -> str:
+    """Return what several readings measure, in words: without their tokens, where those differ."""
+    first = readings[0]
+    return first.label if len({reading.label for reading in readings}) == 1 else replace(first, names=_ANY).label
+
+
+_ANY = ("the answer", "the foil")
+
+
 def _one(tokens: tuple[Token, ...], number: int) -> tuple[Token, ...]:
     return tokens[number : number + 1] if len(tokens) > 1 else tokens
 

@@ -13,7 +13,7 @@ from resid_widgets.analysis.attribution_patch import Attribution
 from resid_widgets.analysis.cells import Cells
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
-from resid_widgets.analysis.metrics import Metric, Reading
+from resid_widgets.analysis.metrics import Metric, Reading, label_of
 from resid_widgets.analysis.pairs import Pair, aligned
 from resid_widgets.analysis.sweep import Cell, Sweeping, fixed
 from resid_widgets.analysis.sweep_code import patch_code
@@ -145,7 +145,8 @@ def patch_result(
         "token_clean": tuple(clean_run.tokens),
         "token_corrupt": tuple(corrupt_run.tokens),
     }
-    label = f"share of the way from corrupt to clean ({first.reading.label if len(done) == 1 else 'mean over pairs'})"
+    measured = label_of([each.reading for each in done])
+    label = f"share of the way from corrupt to clean ({measured if len(done) == 1 else 'mean over pairs'})"
     array = sweep_array(values, cells, tokens, name="effect", long_name=label, units="1 = clean, 0 = corrupt")
     n = len(done)
     spread = low = high = per_pair = None
@@ -160,7 +161,7 @@ def patch_result(
     }
     return PatchSweep(
         values=array,
-        raw=sweep_array(raws.mean(axis=0), cells, tokens, name="metric", long_name=first.reading.label,
+        raw=sweep_array(raws.mean(axis=0), cells, tokens, name="metric", long_name=measured,
                         units=first.reading.units),
         checks=(first.engine.check, *_checks(done, clean, corrupt), *first.reading.checks(), *tracker.check(raws)),
         provenance=with_options(
@@ -168,12 +169,12 @@ def patch_result(
             sweep="patching",
             component=cells.component,
             direction=direction,
-            metric=first.reading.label,
+            metric=measured,
             source_token_ids=tuple(source.token_ids),
             pairs=n,
         ),
         component=cells.component,
-        scale=sweep_scale(values, "1 = clean, 0 = corrupt", ""),
+        scale=sweep_scale(values, "1 = clean, 0 = corrupt", "", least=base.model.gap_limit),
         title=f"Patching · {direction} · {cells.component}",
         sentence=f"{words[direction]} A site that restores the answer carries it; it need not be the only one."
         + (" Where the prompts differ, clean stands before corrupt." if cells.dims[1] == "pos" else ""),
@@ -181,7 +182,7 @@ def patch_result(
         marked=(),
         unknown=base.unknown if cells.dims[1] == "pos" else (),
         script=script or patch_code(base, source, first.reading, cells, first.clean, first.corrupt),
-        metric=first.reading.label,
+        metric=measured,
         cells=cells,
         clean=clean,
         corrupt=corrupt,

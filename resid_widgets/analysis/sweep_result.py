@@ -74,13 +74,16 @@ def column_labels(cells: Cells, tokens: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{COLUMN_NAMES[cells.dims[1]]} {number}" for number in cells.coords[1])
 
 
-def sweep_scale(values: NDArray[Any], label: str, units: str) -> Scale:
+def sweep_scale(values: NDArray[Any], label: str, units: str, least: float = 0.0) -> Scale:
     """Return the colours of a sweep, centred on zero. Effects at marked positions are effects like others.
 
-    A few cells of more than twice the size of all others (of 99 % of them) do not own the scale.
+    A few cells of more than twice the size of all others (of 99 % of them) do not own the scale. Nor does rounding:
+    where all are smaller than `least`, that is the limit.
     """
     flat = values.reshape(values.shape[0], -1)
     whole, most = (
         robust_scale(flat, (), signed=True, label=label, units=units, percentiles=(0.0, upto)) for upto in (100.0, 99.0)
     )
+    if whole.high < least:
+        return replace(whole, low=-least, high=least, under=False, over=False)
     return whole if whole.high <= 2 * most.high else most

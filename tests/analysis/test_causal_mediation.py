@@ -91,6 +91,27 @@ def test_many_pairs_give_means_with_intervals(llama):
         assert float(result.high.sel(effect=effect)) == pytest.approx(high, abs=1e-6)
 
 
+def test_pairs_with_tokens_of_their_own_are_not_named_after_the_first(llama):
+    given = [CLEAN, OTHER_CLEAN], [CORRUPT, OTHER_CORRUPT]
+    own, common = rw.logit_diff([7, 8], [11, 12]), rw.logit_diff(7, 11)
+    site = rw.Site("z", 1, head=2)
+    told = [rw.causal_mediation(llama, *given, each, site, progress=False) for each in (own, common)]
+    assert told[0].metric == "logit difference the answer − the foil"
+    assert "the answer" in told[0].sentence
+    assert told[1].metric == "logit difference [7] − [11]"
+    assert rw.patch_sweep(llama, *given, own, component="z", progress=False).metric == told[0].metric
+
+
+def test_effects_are_drawn_with_each_pair(llama):
+    given = [CLEAN, OTHER_CLEAN], [CORRUPT, OTHER_CORRUPT]
+    result = rw.causal_mediation(llama, *given, METRIC, rw.Site("z", 1, head=2), progress=False)
+    axes = result.plot().axes[0]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(list(result.values.values))
+    dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(np.stack(dots, axis=1), result.pairs.values)
+    assert [label.get_text() for label in axes.get_yticklabels()][:2] == ["TE (total)", "NDE (direct)"]
+
+
 # --- the oracle: constant attention, linear MLP, a norm whose scale is fixed -----------------------------------------
 
 

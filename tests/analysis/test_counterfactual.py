@@ -93,6 +93,17 @@ def test_edits_side_by_side(tiny):
     assert giver.tokens_visible[10] == "·John/·Mary"
 
 
+def test_all_edits_are_drawn_on_one_scale(tiny):
+    edits = [rw.swap("Mary", "John"), TEXT.replace("store", "old store")]
+    result = rw.counterfactual(tiny, TEXT, edits)
+    images = [axes.images[0] for axes in result.plot().axes if axes.images]
+    assert len(images) == 2
+    assert len({image.norm.vmax for image in images}) == 1
+    for image, case in zip(images, result.cases, strict=True):
+        np.testing.assert_allclose(np.ma.filled(image.get_array(), np.nan), case.values.values)
+    assert result.cases[0].plot() is not None
+
+
 def test_a_run_stands_for_its_prompt(tiny):
     run = rw.run(tiny, TEXT)
     by_run = rw.counterfactual(run, edits=rw.swap("Mary", "John"))

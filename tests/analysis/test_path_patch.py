@@ -200,6 +200,14 @@ def test_by_head_and_position_adds_up_to_where_it_acts(llama):
     np.testing.assert_allclose(apart.values.values[:, -1], paths(llama, "z", "logits").values.values, atol=1e-5)
 
 
+def test_rounding_is_not_drawn_as_an_effect(induction):
+    """Where nothing passes, all cells are some 1e-7: they have the colour of zero."""
+    silent = paths(induction, "z", rw.Site("q", 1, head=0), by="head_pos", **MATCH)
+    assert np.abs(silent.values.values).max() < 1e-5
+    assert silent.scale.high == pytest.approx(1e-4)
+    assert silent.plot() is not None  # of three dims
+
+
 def test_a_batch_is_the_mean_of_its_pairs(llama):
     others = [1, 50, 9, 2, 3, 14, 6], [1, 50, 4, 2, 3, 8, 6]
     both = paths(llama, "z", [Q], clean=[CLEAN, others[0]], corrupt=[CORRUPT, others[1]])
