@@ -1,12 +1,13 @@
 // Layer numbers, token labels and the colour bar, on the picture's lower canvas.
 import { labelledCols, visibleCols } from "./layout";
+import type { Scale } from "./model";
 import { FONT, type Scene } from "./paint";
 import { OVER, type Palette, STEPS, scaleLabel, ticks, UNDER } from "./scale";
-import { ellipsize, type Measure, printable } from "./text";
+import { ellipsize, type Measure, printable, wrapped } from "./text";
 import type { Grid } from "./wire";
 
 export const LABEL_CAP = 88;
-const BAR = { gap: 16, width: 11, cap: 6 };
+const BAR = { gap: 16, width: 11, cap: 6, line: 13, lines: 3, least: 80 };
 
 /** Width of the widest token label as drawn (long ones are cut). */
 export function labelWidth(grid: Grid, measure: Measure): number {
@@ -15,10 +16,19 @@ export function labelWidth(grid: Grid, measure: Measure): number {
   return Math.min(widest, LABEL_CAP);
 }
 
-/** Room that the colour bar needs at the right of the picture. */
-export function barWidth(grid: Grid, measure: Measure): number {
-  const texts = ticks(grid.frame.scale, 240).map((tick) => measure(tick.text));
-  return BAR.gap + BAR.width + 6 + Math.ceil(Math.max(0, ...texts)) + 20;
+/** Room that the colour bar needs at the right of a picture of this height. */
+export function barWidth(grid: Grid, height: number, measure: Measure): number {
+  const { scale } = grid.frame;
+  const texts = ticks(scale, 240).map((tick) => measure(tick.text));
+  const more = barLabel(scale, height, measure).length - 1;
+  return BAR.gap + BAR.width + 6 + Math.ceil(Math.max(0, ...texts)) + 20 + BAR.line * more;
+}
+
+/** What the colour bar measures, in lines as long as the bar. */
+function barLabel(scale: Scale, height: number, measure: Measure): string[] {
+  const label = ticks(scale, height).length ? scaleLabel(scale) : "no finite value";
+  const drawn = (text: string) => measure(text) * 0.92; // it is not drawn in monospace
+  return wrapped(label, Math.max(height, BAR.least), BAR.lines, drawn);
 }
 
 const weights = (family: string) => ({ plain: `${FONT}px ${family}`, bold: `700 ${FONT}px ${family}` });
@@ -103,14 +113,12 @@ export function drawBar(
     ctx.fillText(text, x + BAR.width + 6, ty);
     widest = Math.max(widest, measure(text));
   }
-  const label = marks.length ? scaleLabel(scale) : "no finite value";
   turned(ctx, x + BAR.width + 6 + widest + 12, y + h / 2, -Math.PI / 2, () => {
     ctx.textAlign = "center";
-    ctx.fillText(
-      ellipsize(label, Math.max(h, 80), (text) => ctx.measureText(text).width),
-      0,
-      0,
-    );
+    const drawn = (text: string) => ctx.measureText(text).width;
+    barLabel(scale, h, measure).forEach((line, i) => {
+      ctx.fillText(ellipsize(line, Math.max(h, BAR.least), drawn), 0, i * BAR.line);
+    });
   });
 }
 

@@ -86,7 +86,8 @@ function fieldOf(control: Control): Field {
       ...optionsOf(control).map((o) => h("button", "rw-button", { type: "button" }, printable(o.label))),
     );
   if (control.kind === "check") return h("input", "", { type: "checkbox" });
-  if (control.kind === "text") return h("input", "rw-field rw-token", { type: "text", spellcheck: "false" });
+  if (control.kind === "text")
+    return h("input", "rw-field rw-token", { type: "text", spellcheck: "false", placeholder: control.placeholder });
   return h("input", "rw-field", { type: "number", min: control.min, max: control.max, step: "any" });
 }
 

@@ -63,12 +63,16 @@ export function cellWidth(room: number, cols: number, zoom: Zoom, text: boolean,
   return snap(Math.min(Math.max(zoom, Math.min(fit, least)), CELL.widest), dpr);
 }
 
+export function cellHeight(rows: number, text: boolean, dpr: number): number {
+  return snap(Math.min(36, Math.max(text ? 18 : 8, Math.round(300 / Math.max(rows, 1)))), dpr);
+}
+
 export function layout(input: LayoutInput): Layout {
   const { width, rows, cols, dpr, text } = input;
   const left = snap(Math.ceil(input.rowLabelWidth) + 30, dpr);
   const room = Math.max(40, width - left - input.barWidth);
   const w = cellWidth(room, cols, input.zoom, text, dpr);
-  const h = snap(Math.min(36, Math.max(text ? 18 : 8, Math.round(300 / Math.max(rows, 1)))), dpr);
+  const h = cellHeight(rows, text, dpr);
   const content = w * cols;
   const level = input.labelWidth <= w - 4;
   const angle = level ? 0 : w * Math.sin(radians(35)) >= LABEL_ROOM ? 35 : 60;

@@ -96,6 +96,8 @@ export interface Control {
   /** A line of text that gets a line of its own. */
   wide?: boolean;
   hint?: string;
+  /** Stands in an empty line of text. */
+  placeholder?: string;
   /** Why `value` is not in use: it was typed, and does not fit. */
   refused?: string;
 }

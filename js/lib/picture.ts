@@ -1,7 +1,7 @@
 // The two canvases of a plot: lays the picture out, draws it, and draws outlines over it. No events, no model.
 import { barWidth, drawBar, drawCols, drawRows, labelWidth } from "./axes";
 import { h } from "./dom";
-import { type Layout, layout, type Marks, type Selected, type Zoom } from "./layout";
+import { cellHeight, type Layout, layout, type Marks, type Selected, type Zoom } from "./layout";
 import { drawOutlines } from "./outlines";
 import { CellPainter, FONT, type Scene } from "./paint";
 import { palette } from "./scale";
@@ -44,7 +44,7 @@ export class Picture {
       text: grid.text !== null,
       labelWidth: labelWidth(grid, measure),
       rowLabelWidth: Math.max(0, ...[0, grid.rows - 1].map((row) => measure(String(grid.frame.rows[row] ?? "")))),
-      barWidth: barWidth(grid, measure),
+      barWidth: barWidth(grid, grid.rows * cellHeight(grid.rows, grid.text !== null, dpr), measure),
     });
     for (const canvas of [this.base, this.over]) resize(canvas, this.at.width, this.at.height, dpr);
     return this.at;

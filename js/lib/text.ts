@@ -33,6 +33,18 @@ export function ellipsize(text: string, width: number, measure: Measure): string
   return low === 0 ? "" : parts.slice(0, low).join("") + ELLIPSIS;
 }
 
+/** The words of `text` in lines of at most `width`; what does not go into `most` lines stays in the last one. */
+export function wrapped(text: string, width: number, most: number, measure: Measure): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1);
+    const longer = `${line} ${word}`;
+    if (line !== undefined && (lines.length === most || measure(longer) <= width)) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 const SIMPLE = /^[\x20-\x7e\u00b7\u21b5\u2026]*$/;
 
 /**

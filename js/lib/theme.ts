@@ -67,6 +67,9 @@ export function followTheme(el: HTMLElement, changed: (colours: Colours) => void
     frame = requestAnimationFrame(apply);
   };
   apply();
+  // Hosts may make a view before they put it on the page; until then nothing is inherited. This tells of the arrival.
+  const arrival = new ResizeObserver(apply);
+  arrival.observe(el);
   const observer = new MutationObserver(soon);
   for (const target of [doc.body, doc.documentElement])
     observer.observe(target, {
@@ -85,6 +88,7 @@ export function followTheme(el: HTMLElement, changed: (colours: Colours) => void
     globalThis.matchMedia?.(query).addEventListener("change", soon, { signal });
   signal.addEventListener("abort", () => {
     observer.disconnect();
+    arrival.disconnect();
     cancelAnimationFrame(frame);
   });
 }

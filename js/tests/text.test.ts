@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatAs, numberText, tickText } from "../lib/number";
-import { ellipsize, graphemes, monospaceMeasure, printable } from "../lib/text";
+import { ellipsize, graphemes, monospaceMeasure, printable, wrapped } from "../lib/text";
 
 const tenEach = (text: string) => graphemes(text).length * 10;
 
@@ -23,6 +23,14 @@ test("long text is cut to fit, between characters as people see them", () => {
   assert.equal(ellipsize("residual", 10, tenEach), "");
   for (let width = 0; width < 120; width += 7)
     assert.ok(tenEach(ellipsize("residual stream", width, tenEach)) <= Math.max(width, 0));
+});
+
+test("a label goes on in further lines, and whole words stay whole", () => {
+  const label = "value of dimension 3 (activation units)";
+  assert.deepEqual(wrapped(label, 230, 3, tenEach), ["value of dimension 3", "(activation units)"]);
+  assert.deepEqual(wrapped(label, 1000, 3, tenEach), [label]);
+  assert.deepEqual(wrapped(label, 10, 3, tenEach), ["value", "of", "dimension 3 (activation units)"]);
+  assert.deepEqual(wrapped("word", 10, 3, tenEach), ["word"]);
 });
 
 test("monospace text is counted, other text measured once", () => {

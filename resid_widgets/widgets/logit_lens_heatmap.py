@@ -111,7 +111,9 @@ class LogitLensHeatmap(ResidWidget):
         return [
             panel.select("component", "component", options["component"], components),
             *colours,
-            panel.text("targets", "follow tokens", BETWEEN.join(names), hint=hint),
+            panel.text(
+                "targets", "follow tokens", BETWEEN.join(names), hint=hint, placeholder=f"tokens, {BETWEEN} between"
+            ),
         ]
 
     def _from_control(self, name: str, value: Any) -> dict[str, Any]:

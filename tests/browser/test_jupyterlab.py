@@ -268,6 +268,20 @@ def test_keys_of_the_grid_are_not_shortcuts_of_the_notebook(lab: Notebook) -> No
     assert not lab.page.locator(".jp-Dialog").count()
 
 
+def test_a_widget_made_under_the_dark_theme_is_dark(lab: Notebook) -> None:
+    """JupyterLab makes the view before it puts it on the page, where there is no theme to be read yet."""
+    lab.theme("dark")
+    try:
+        lab.run(UNNAMED)
+        base = lab.view(UNNAMED).base
+        until(
+            lambda: max(base.evaluate("c => [...c.getContext('2d').getImageData(1, 1, 1, 1).data].slice(0, 3)")) < 60,
+            "a dark picture",
+        )
+    finally:
+        lab.theme("light")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_texts_are_readable(lab: Notebook, theme: str) -> None:
     lab.kernel.run("w.select(2, 4); lens.select(1, 3)")
