@@ -90,12 +90,20 @@ def draw_grid(result: GridResult) -> Figure:
 
 
 def colour_map(scale: Scale) -> Colormap:
-    """Return viridis, or the blue-white-red map centred on zero."""
+    """Return viridis, or the blue-white-red map centred on zero, with colours of their own beyond both ends."""
     if scale.kind == "diverging":
         chosen = LinearSegmentedColormap.from_list("resid_widgets_diverging", ["#2166ac", "#f4f5f6", "#b2182b"])
+        under, over = "#173863", "#660d1c"
     else:
-        chosen = colormaps["viridis"]
-    return chosen.with_extremes(bad=EMPTY_CELL)
+        chosen, under, over = colormaps["viridis"], "#22002e", "#fff7ae"
+    return chosen.with_extremes(bad=EMPTY_CELL, under=under, over=over)
+
+
+def _onto_limits(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
+    """Put values that miss a limit by rounding alone (limits are interpolated) onto it: they are not beyond it."""
+    slack = 1e-6 * max(abs(scale.low), abs(scale.high))
+    near = (values >= scale.low - slack) & (values <= scale.high + slack)
+    return np.where(near, np.clip(values, scale.low, scale.high), values)
 
 
 def draw_cells(axes: Axes, result: GridResult, layout: Layout) -> None:
@@ -103,7 +111,7 @@ def draw_cells(axes: Axes, result: GridResult, layout: Layout) -> None:
     values = np.asarray(result.values, dtype=np.float64)
     n_layers, n_pos = values.shape
     scale, colours = result.scale, colour_map(result.scale)
-    shown = np.ma.masked_invalid(values)
+    shown = np.ma.masked_invalid(_onto_limits(values, scale))
     norm = Normalize(scale.low, scale.high)
     axes.imshow(
         shown,
@@ -209,5 +217,5 @@ def draw_bar(figure: Figure, axes: Axes, scale: Scale) -> None:
 
 
 def _number(value: float) -> str:
-    """Return three significant digits with a true minus sign."""
-    return f"{value:.3g}".replace("-", "−")
+    """Return three significant digits, all of a long whole number's, with a true minus sign."""
+    return f"{value:{'.0f' if 1e3 <= abs(value) < 1e6 else '.3g'}}".replace("-", "−")

@@ -107,14 +107,26 @@ def test_each_cell_has_the_colour_of_its_value() -> None:
     result = make(values, [f" w{n}" for n in range(9)], marked=())
     figure = draw(result)
     pixels = rendered(figure)
-    expected = colour_map(result.scale)(
-        np.clip((values - result.scale.low) / (result.scale.high - result.scale.low), 0, 1)
-    )
+    expected = colour_map(result.scale)((values - result.scale.low) / (result.scale.high - result.scale.low))
     for layer in range(5):
         for pos in range(9):
             np.testing.assert_allclose(colour_at(figure, pixels, layer, pos), expected[layer, pos, :3], atol=0.012)
     bottom, top = (figure.axes[0].transData.transform((0, layer))[1] for layer in (0, 4))
     assert bottom < top  # layer 0 is at the bottom
+
+
+def test_cells_beyond_the_limits_have_colours_of_their_own() -> None:
+    for kind, low in (("sequential", 0.0), ("diverging", -2000.0)):
+        scale = Scale(kind, low, 2000.0, under=True, over=True, label="value", units="u")
+        values = [[low - 1, low - 1e-5, low, 0.5 * low + 1000, 2000.0, 2000.001, 2001.0]]
+        figure = draw(make(values, list("abcdefg"), scale=scale, marked=()))
+        pixels = rendered(figure)
+        below, nearly, least, _, most, almost, above = (colour_at(figure, pixels, 0.2, pos) for pos in range(7))
+        assert (nearly == least).all()  # rounding
+        assert (almost == most).all()
+        assert abs(below - least).max() > 0.05
+        assert abs(above - most).max() > 0.05
+        assert "≥ 2000" in {text.get_text() for text in shown_texts(figure)}
 
 
 def test_diverging_colours_are_centred_on_zero() -> None:
