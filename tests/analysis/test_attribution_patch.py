@@ -162,14 +162,14 @@ def test_what_was_missed_is_exact_where_all_cells_are_drawn():
 def test_the_interval_covers_the_truth():
     generator = np.random.default_rng(1)
     covered = bounded = 0
-    for seed in range(200):
+    for seed in range(60):
         exact = generator.normal(size=(10, 20))
         estimate = exact + generator.normal(size=exact.shape)
         whole, part = audit(estimate, exact, 10, 1000).missed, audit(estimate, exact, 10, 30, seed).missed
         covered += part.low <= whole.share <= part.high
         bounded += whole.cells <= part.at_most
-    assert covered >= 180  # of 190
-    assert bounded >= 180  # at least 190
+    assert covered >= 52  # 57 of 60 are expected
+    assert bounded >= 52
 
 
 def test_a_poor_estimate_is_red():

@@ -122,8 +122,8 @@ def test_the_clean_run_patched_from_itself_stays_clean(tiny):
 @pytest.fixture(scope="module")
 def ioi(tiny):
     """Pairs in which the receiver is named first (ABBA and BABA in turn), cut in two balanced halves."""
-    pairs = rw.tasks.load("ioi", tiny, n=48, seed=1).pairs
-    return pairs[:24], pairs[24:]
+    pairs = rw.tasks.load("ioi", tiny, n=32, seed=1).pairs
+    return pairs[:16], pairs[16:]
 
 
 def giver_first(pair):
@@ -173,7 +173,7 @@ def test_two_heads_carry_indirect_object_identification(tiny, ioi):
 
 def test_the_answer_moves_from_the_repeated_name_to_the_last_token(tiny, ioi):
     at_name, at_end = [], []
-    for pair in ioi[0][:12]:
+    for pair in ioi[0][:8]:
         found = rw.patch_sweep(
             tiny, pair.clean, pair.corrupt, rw.logit_diff(pair.answer, pair.foil), component="resid_pre", progress=False
         )

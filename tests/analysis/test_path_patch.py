@@ -216,7 +216,15 @@ def test_a_batch_is_the_mean_of_its_pairs(llama):
     assert both.pairs.shape == (2, N, N)
 
 
-@pytest.mark.parametrize("family", ["gpt_neox", "gemma2", "olmo2", "gptj"])
+OTHERS = [
+    "gpt_neox",
+    "gemma2",
+    pytest.param("olmo2", marks=pytest.mark.slow),
+    pytest.param("gptj", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("family", OTHERS)
 def test_quick_and_full_runs_agree_on_other_kinds_of_blocks(make_model, monkeypatch, family):
     """Parallel attention, and norms behind attention and MLP."""
     model = make_model(family)
