@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import resid_widgets as rw
+from resid_widgets.models.packaged import packaged_file
+
 
 def stopwatch(call: Callable[[], Any]) -> float:
     """Return how many seconds a call takes. What it returns is freed afterwards; the garbage collector waits too."""
@@ -80,3 +83,14 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def packaged_model(name: str) -> rw.ResidualModel | None:
+    """Return a model whose weights an installed package has; None, with a word of why, where there is none."""
+    try:
+        packaged_file(name)
+    except rw.InputError as error:
+        print(f"Nothing measured: {error}")
+        return None
+    print(machine("torch", "transformers", "transformer-lens", "resid-widgets"))
+    return rw.load_model(name, device="cpu", progress=False)

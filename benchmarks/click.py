@@ -1,9 +1,9 @@
 """A click in the ablation explorer: kernel work as a share of a full hooked forward, on SmolLM2-135M.
 
 A click is what `AblationExplorer` does in Python: mean-ablate one cell of ``resid_post``, run again what can have
-changed, and make the new picture, metric and next tokens. The yardstick is one `run_with_hooks` of TransformerLens with the same
-edit. Both are timed in turns at cells drawn from the whole grid, so that the mean over the sample estimates the mean
-over all cells. Click-to-repaint in the browser is measured by ``benchmarks/frontend.py``.
+changed, and make the new picture, metric and next tokens. The yardstick is one `run_with_hooks` of TransformerLens
+with the same edit. Both are timed in turns at cells drawn from the whole grid, so that the mean over the sample
+estimates the mean over all cells. Click-to-repaint in the browser is measured by ``benchmarks/frontend.py``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import time
 from typing import Any
 
 import torch
-from _timing import machine, percentile, stopwatch
+from _timing import packaged_model, percentile, stopwatch
 
 import resid_widgets as rw
-from resid_widgets.models.packaged import packaged_file
 
 MODEL = "smollm2-135m"
 LENGTHS = {16: 20.0, 64: 30.0, 256: 60.0}
@@ -76,13 +75,9 @@ def compare(model: rw.ResidualModel, length: int, seconds: float) -> None:
 
 
 def main() -> None:
-    try:
-        packaged_file(MODEL)
-    except rw.InputError as error:
-        print(f"Nothing measured: {error}")
+    model = packaged_model(MODEL)
+    if model is None:
         return
-    print(machine("torch", "transformers", "transformer-lens", "resid-widgets"))
-    model = rw.load_model(MODEL, device="cpu", progress=False)
     for length, seconds in LENGTHS.items():
         compare(model, length, seconds)
 

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from _timing import interleaved, machine, ratios, spread
+from _timing import interleaved, packaged_model, ratios, spread
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from transformer_lens import patching
 
 import resid_widgets as rw
-from resid_widgets.models.packaged import packaged_file
 from resid_widgets.models.recording import Recording
 
 os.environ["TQDM_DISABLE"] = "1"  # TransformerLens' bars
@@ -166,19 +165,15 @@ def matmul_peak() -> float:
     best = float("inf")
     for _ in range(20):
         start = time.perf_counter()
-        a @ b
+        torch.matmul(a, b)
         best = min(best, time.perf_counter() - start)
     return 2 * 1024 * 1536 * 1536 / best
 
 
 def main() -> None:
-    try:
-        packaged_file(MODEL)
-    except rw.InputError as error:
-        print(f"Nothing measured: {error}")
+    model = packaged_model(MODEL)
+    if model is None:
         return
-    print(machine("torch", "transformers", "transformer-lens", "resid-widgets"))
-    model = rw.load_model(MODEL, device="cpu", progress=False)
     ids = {text: list(rw.run(model, text, keep="resid_post").token_ids) for text in (CLEAN, CORRUPT)}
     generator = np.random.default_rng(0)
     other = [int(i) for i in generator.integers(1000, 40_000, len(ids[CLEAN]))]

@@ -16,11 +16,13 @@ from torch import Tensor
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention
 from resid_widgets.models.bare import proven, record
-from resid_widgets.models.hooks import Action, foreign_hooks, refuse_foreign_hooks
+from resid_widgets.models.hooks import foreign_hooks, refuse_foreign_hooks
 from resid_widgets.models.memory import human, require_memory, storage_bytes
 from resid_widgets.models.model import ResidualModel, as_model
+from resid_widgets.models.recorder import Recorder, lens_check
 from resid_widgets.models.recording import Recording
-from resid_widgets.models.structure import identity_gap, relative_gap, structure_of, worst_gap
+from resid_widgets.models.run_memory import estimate_memory
+from resid_widgets.models.structure import structure_of
 from resid_widgets.models.tokenize import Tokens, tokenize
 from resid_widgets.results import Check, Provenance
 from resid_widgets.sites import COMPONENTS, RESIDUAL, require_component
@@ -294,7 +296,7 @@ def run(
         options = {"keep": wanted, "bos": bos, "allow_hooks": allow_hooks, "foreign_hooks": tuple(foreign)}
         provenance = _provenance(model, prompt_tokens, options)
 
-        recorder = _Recorder(model, structure.parallel, kept)
+        recorder = Recorder(model, structure.parallel, kept)
         actions, recording = recorder.actions(), None
         plain = not allow_hooks and not model.folded
         if reuse and plain and not all_logits and proven(model, actions, provenance.weights_hash):
@@ -309,7 +311,7 @@ def run(
                 last_only=not all_logits,
                 allow_hooks=allow_hooks,
             )
-        checks = recorder.checks() + _lens_check(model, recorder.final, logits)
+        checks = recorder.checks() + lens_check(model, recorder.final, logits)
         if foreign:
             more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
             text = f"hooks that are not ours were on {', '.join(foreign[:3])}{more}"
@@ -369,86 +371,6 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def estimate_memory(model: ResidualModel, n_pos: int, kept: Sequence[str], all_logits: bool) -> int:
-    """Bytes that a run will allocate at its peak: what is kept, plus one layer's attention and the logits."""
-    item, d_mlp = model.dtype.itemsize, _d_mlp(model)
-    passing = 3 * model.n_heads * n_pos * item + 4 * d_mlp * item + 8 * model.d_model * item
-    logits = (n_pos if all_logits else 1) * model.d_vocab * max(4, item)
-    return kept_memory(model, n_pos, kept, all_logits) + n_pos * passing + logits
-
-
-def kept_memory(model: ResidualModel, n_pos: int, kept: Sequence[str], all_logits: bool) -> int:
-    """Bytes that a run will hold in the end."""
-    cfg = model.bridge.cfg
-    d_head, key_heads = int(cfg.d_head), int(getattr(cfg, "n_key_value_heads", None) or model.n_heads)
-    width = dict.fromkeys(RESIDUAL, model.d_model) | dict.fromkeys(("q", "z"), model.n_heads * d_head)
-    width |= dict.fromkeys(("k", "v"), key_heads * d_head)
-    width |= {"mlp_post": _d_mlp(model), "pattern": model.n_heads * n_pos}
-    # resid_pre of a layer is resid_post of the one below, the same storage: only the embedded stream comes on top.
-    shared = "resid_pre" in kept and "resid_post" in kept
-    numbers = model.n_layers * sum(width[c] for c in kept if not (shared and c == "resid_pre"))
-    numbers += model.d_model if shared else 0
-    logits = (n_pos if all_logits else 1) * model.d_vocab
-    norms = model.n_layers * n_pos * 4  # float32, whatever the model computes in
-    return (n_pos * numbers + logits) * model.dtype.itemsize + norms
-
-
-def _d_mlp(model: ResidualModel) -> int:
-    return int(model.bridge.cfg.d_mlp or 4 * model.d_model)
-
-
-class _Recorder:
-    """Keeps what was asked for, and verifies each layer's sums while the pass goes by."""
-
-    def __init__(self, model: ResidualModel, parallel: bool, kept: Sequence[str]) -> None:
-        self._model = model
-        self._parallel = parallel
-        self._wanted = set(kept)
-        self._passing: dict[str, Tensor] = {}
-        self._below: Tensor | None = None
-        self._gaps: list[float] = []
-        self._not_finite = 0
-        self.kept: dict[tuple[str, int], Tensor] = {}
-        self.norms: list[Tensor] = []
-        self.final: Tensor | None = None
-
-    def actions(self) -> dict[str, Action]:
-        """One reading action for each hook point needed."""
-        checked = [c for c in RESIDUAL if not (self._parallel and c == "resid_mid")]
-        names = [*checked, *(c for c in self._wanted if c not in checked)]
-        return {
-            self._model.hook_name(c, n): partial(self._read, c, n) for n in range(self._model.n_layers) for c in names
-        }
-
-    def _read(self, component: str, layer: int, value: Tensor) -> None:
-        if component in RESIDUAL:
-            self._passing[component] = value
-        if component in self._wanted:
-            self.kept[component, layer] = value[0]
-        if component == "resid_post":
-            self._close_layer(layer, value)
-
-    def _close_layer(self, layer: int, post: Tensor) -> None:
-        gap = identity_gap(self._parallel, self._passing)
-        if self._below is not None and self._below is not self._passing["resid_pre"]:
-            gap = worst_gap(gap, relative_gap(self._below, self._passing["resid_pre"]))
-        self._gaps.append(gap)
-        self.norms.append(post[0].float().norm(dim=-1))
-        if not torch.isfinite(self.norms[-1]).all():
-            self._not_finite += int(post.numel() - torch.isfinite(post).sum())
-        self._below = post
-        self.final = post[0]
-        self._passing.clear()
-
-    def checks(self) -> tuple[Check, ...]:
-        """The residual identity over all layers, and a red check if activations are not finite."""
-        found = [Check.gap("residual identity", worst_gap(*self._gaps), self._model.gap_limit, "stream adds up")]
-        if self._not_finite:
-            text = f"{self._not_finite} values of the stream are not finite (NaN or infinite)"
-            found.append(Check("finite", "red", float(self._not_finite), 0.0, text))
-        return tuple(found)
-
-
 def wanted_components(keep: object) -> tuple[str, ...]:
     """Return the names in `keep`, checked; ``"logits"`` may be one. None stands for the stream and its writes.
 
@@ -486,10 +408,3 @@ def _require_offered(model: ResidualModel, component: str) -> None:
         raise InputError.about(
             "component", component, f"{model.name} has none at layer {missing[0]}", "Leave it out of keep."
         )
-
-
-def _lens_check(model: ResidualModel, final: Tensor | None, logits: Tensor) -> tuple[Check, ...]:
-    """Last-layer lens against the model's own logits, at the last position."""
-    assert final is not None, "a pass over at least one layer always records a final state"
-    gap = relative_gap(model.unembed(final[-1]), logits[-1].to(torch.promote_types(logits.dtype, torch.float32)))
-    return (Check.gap("last lens = logits", gap, model.gap_limit, "last lens = logits"),)

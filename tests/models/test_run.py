@@ -18,7 +18,8 @@ from resid_widgets.models import memory
 from resid_widgets.models import run as run_module
 from resid_widgets.models.loading import load_model
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.run import Run, estimate_memory, kept_memory, run
+from resid_widgets.models.run import Run, run
+from resid_widgets.models.run_memory import estimate_memory, kept_memory
 from resid_widgets.sites import COMPONENTS, INNER, RESIDUAL
 from tests.architectures import build
 from tests.models.small_tokenizers import byte_level, word_level
