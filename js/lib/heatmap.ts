@@ -25,7 +25,7 @@ import type {
 import { Optimistic } from "./optimistic";
 import { Plot } from "./plot";
 import { Shell } from "./shell";
-import { offlineDetails, sideContent } from "./side";
+import { offlineDetails, refill, sideContent } from "./side";
 import { summaryContent } from "./summary";
 import { followTheme } from "./theme";
 import { bytes, type Grid, Grids } from "./wire";
@@ -223,11 +223,9 @@ class HeatmapView {
   }
 
   #click(cell: Cell, wide: boolean): void {
-    if (this.#editable) {
-      const place = this.#place(cell, wide);
-      this.#edit(() => this.#edits.toggle(place, this.#confirmed));
-    }
-    this.#select(cell.row, cell.col);
+    const place = this.#place(cell, wide);
+    this.#select(cell.row, cell.col); // first: what the edit may be refused for is to stay on show
+    if (this.#editable) this.#edit(() => this.#edits.toggle(place, this.#confirmed));
   }
 
   /** Change what is wanted, show it, and send all that is not confirmed. */
@@ -380,7 +378,10 @@ class HeatmapView {
       grid && row !== null && col !== null && col < grid.cols ? facts(grid, { row, col }) : null;
     const sent = this.model.get("details");
     const planes = this.model.get("planes");
-    const mine = known && sent && sent.layer === known.layer && sent.pos === known.pos ? sent : null;
+    const status = this.model.get("status");
+    // While a picture fills, Python's details are those of the last whole one.
+    const fills = status?.state === "busy" && status.progress !== undefined;
+    const mine = known && sent && !fills && sent.layer === known.layer && sent.pos === known.pos ? sent : null;
     const details =
       mine ?? (grid && known && row !== null && col !== null ? offlineDetails(planes, grid, row, col) : null);
     const summary = this.model.get("summary") ?? null;
@@ -393,6 +394,6 @@ class HeatmapView {
       : [];
     const waiting = !details && !this.#cut && this.#channel.busy;
     const below = summary && !known ? [] : sideContent({ facts: known, details, waiting });
-    this.#shell.side.replaceChildren(...above, ...below);
+    refill(this.#shell.side, [...above, ...below]);
   }
 }

@@ -124,7 +124,7 @@ export interface Summary {
   /** Next tokens with their probabilities. */
   compared: { token: string; before: number | null; after: number | null }[];
   /** What is active; `left` more are not listed. */
-  chips: { id: string; label: string }[];
+  chips: { id: string; label: string; token: string; place: string }[];
   count: number;
   left: number;
   note: string;

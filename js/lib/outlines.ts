@@ -18,7 +18,8 @@ export function drawOutlines(
   for (const { row, col, state } of edited) {
     const rect = cellRect(at, { row, col: col ?? 0 }, col === null ? 0 : scroll);
     if (col === null) rect.w = view.w;
-    const inset = Math.min(rect.w, rect.h) > 8 ? 1 : 0;
+    const chosen = row === selected.row && col === selected.col; // its outline goes around
+    const inset = Math.min(rect.w, rect.h) > 12 ? (chosen ? 4 : 1) : 0;
     ctx.setLineDash(state === "on" ? [2, 2] : [4, 4]);
     ctx.globalAlpha = state === "going" ? 0.35 : 1;
     stroke(ctx, inner(rect, inset), at.gap, colours.accent, 2, colours.bg);

@@ -62,6 +62,8 @@ export class Plot {
   #drag: { from: Cell; to: Cell; moved: boolean } | null = null;
   #zoom: Zoom = "auto";
   #arrived: number | null = null;
+  /** A new picture, of which nothing was drawn yet. */
+  #unseen = false;
 
   constructor(
     private readonly events: PlotEvents,
@@ -86,10 +88,10 @@ export class Plot {
       this.#cursor = this.#hover = null;
       this.#zoom = "auto";
       this.#scroller.scrollLeft = 0;
+      this.#unseen = true;
     }
     this.redraw();
     this.#arrived = null; // what could not be drawn at once is not a slow drawing
-    if (changed) this.#reveal(selected.col);
   }
 
   select(selected: Selected): void {
@@ -150,6 +152,8 @@ export class Plot {
       `${grid.frame.title}: ${grid.frame.row_name} by ${grid.frame.column_name ?? "token"}`,
     );
     toggle(this.#zoomBar.el, scrolls || this.#zoom !== "auto" || grid.text !== null);
+    if (this.#unseen) this.#reveal(this.#selected.col); // not before there is a size to scroll in
+    this.#unseen = false;
     this.#paint();
     if (this.#arrived !== null) timing("rw:draw", this.#arrived);
   }

@@ -76,3 +76,14 @@ export function sideContent({ facts, details, waiting }: SideState): HTMLElement
   if (waiting) out.push(h("div", "rw-dim rw-line", {}, "more details are on their way\u2026"));
   return out;
 }
+
+/** Put content in place of the old one; a list keeps its scrolling, and the keyboard its place in it. */
+export function refill(side: HTMLElement, content: readonly HTMLElement[]): void {
+  const list = () => side.querySelector(".rw-chips");
+  const buttons = () => [...side.querySelectorAll("button")];
+  const scroll = list()?.scrollTop ?? 0;
+  const focused = buttons().indexOf((side.getRootNode() as Document | ShadowRoot).activeElement as HTMLButtonElement);
+  side.replaceChildren(...content);
+  if (scroll) list()?.scrollTo(0, scroll);
+  if (focused >= 0) (buttons()[focused] ?? buttons().at(-1))?.focus();
+}

@@ -66,25 +66,16 @@ function compared({ compared, chips }: Summary): HTMLElement {
 
 function chips({ summary, going, drop }: SummaryState): HTMLElement {
   const list = h("div", "rw-chips", { role: "list" });
-  for (const { id, label } of summary.chips) {
-    const text = printable(label);
-    const off = h(
-      "button",
-      "rw-off",
-      { type: "button", "aria-label": `Take off ${text}`, title: "Take off" },
-      "\u00d7",
-    );
-    off.disabled = drop === null || going(id);
+  for (const { id, label, token, place } of summary.chips) {
+    const text = printable([label, token, place].filter(Boolean).join(" "));
+    const name = `Take off ${text}`;
+    const off = h("button", "rw-off", { type: "button", "aria-label": name, title: "Take off" }, "\u00d7");
+    off.disabled = drop === null;
+    if (going(id)) off.setAttribute("aria-disabled", "true"); // not disabled: it keeps the keyboard's focus
     off.addEventListener("click", () => drop?.(id));
-    list.append(
-      h(
-        "div",
-        `rw-chip${going(id) ? " rw-going" : ""}`,
-        { role: "listitem", title: text },
-        h("span", "", {}, text),
-        off,
-      ),
-    );
+    const words = h("span", "", {}, printable(label), token && " ", token && tokenSpan(printable(token)));
+    if (place) words.append(` ${place}`);
+    list.append(h("div", `rw-chip${going(id) ? " rw-going" : ""}`, { role: "listitem", title: text }, words, off));
   }
   if (summary.left) list.append(h("div", "rw-dim", { role: "listitem" }, `and ${summary.left} more`));
   return list;

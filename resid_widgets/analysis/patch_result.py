@@ -156,8 +156,10 @@ def patch_result(
             found = mean_of(normalised)
             spread, low, high = (array.copy(data=each) for each in (found.spread, found.low, found.high))
     words = {
-        "denoise": "Clean values put into the corrupt run: 1 brings the clean answer back, 0 changes nothing.",
-        "noise": "Corrupt values put into the clean run: 0 destroys the clean answer, 1 changes nothing.",
+        "denoise": "Clean values put into the corrupt run: 1 brings the clean answer back, 0 changes nothing. "
+        "A site that restores the answer carries it; it need not be the only one.",
+        "noise": "Corrupt values put into the clean run: 0 destroys the clean answer, 1 changes nothing. "
+        "A site whose loss destroys the answer is needed for it; one whose loss does not may have a stand-in.",
     }
     return PatchSweep(
         values=array,
@@ -176,7 +178,7 @@ def patch_result(
         component=cells.component,
         scale=sweep_scale(values, "1 = clean, 0 = corrupt", "", least=base.model.gap_limit),
         title=f"Patching · {direction} · {cells.component}",
-        sentence=f"{words[direction]} A site that restores the answer carries it; it need not be the only one."
+        sentence=words[direction]
         + (" Where the prompts differ, clean stands before corrupt." if cells.dims[1] == "pos" else ""),
         tokens_visible=_columns(cells, clean_run.tokens, corrupt_run.tokens),
         marked=(),

@@ -19,7 +19,7 @@ def summary(result: Ablation, run: Run | None) -> dict[str, Any]:
     tokens = _visible_tokens(result, run)
     layers, positions = result.values.shape[0], len(result.provenance.token_ids)
     listed = result.interventions[:MOST_CHIPS]
-    chips = [(chip_id(item), _chip_label(item, tokens, positions)) for item in listed]
+    chips = [{"id": chip_id(item), **_chip(item, tokens, positions)} for item in listed]
     left = len(result.interventions) - len(chips)
     note = ""
     if result.interventions:
@@ -39,20 +39,20 @@ def chip_id(item: Intervention) -> str:
     return hashlib.blake2b(repr(item).encode("utf-8", "backslashreplace"), digest_size=6).hexdigest()
 
 
-def _chip_label(item: Intervention, tokens: list[str], count: int) -> str:
-    """Return e.g. ``mean · L4 ·John`` or ``zero · L2 head 3``."""
+def _chip(item: Intervention, tokens: list[str], count: int) -> dict[str, str]:
+    """Return e.g. ``mean · L4``, the token ``·John`` and ``at 10``; or ``zero · L2 z head 3`` and neither."""
     site = item.site
     where = f"L{site.layer}"
     if site.component != "resid_post":
         where += f" {site.component}"
     where += "" if site.head is None else f" head {site.head}"
     where += "" if site.neuron is None else f" neuron {site.neuron}"
+    token, place = "", ""
     if site.pos is not None:
         pos = site.pos % count
-        token = tokens[pos] if tokens else None
-        unclear = token is None or tokens.count(token) > 1
-        where += ("" if token is None else f" {token}") + (f" at {pos}" if unclear else "")
-    return f"{item.op.replace('_', ' ')}{_strength(item)} · {where}"
+        token = tokens[pos] if tokens else ""
+        place = f"at {pos}" if not token or tokens.count(token) > 1 else ""
+    return {"label": f"{item.op.replace('_', ' ')}{_strength(item)} · {where}", "token": token, "place": place}
 
 
 def _strength(item: Intervention) -> str:

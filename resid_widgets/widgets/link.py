@@ -39,14 +39,23 @@ class Link:
         self._spread(change["owner"])
 
     def _spread(self, source: ResidWidget) -> None:
-        """Give the others the selection of `source`. One that has it already does nothing, so that this ends."""
-        wanted = {axis: getattr(source, axis) for axis in self.on}
+        """Give the others the selection of `source`. One that has it already does nothing, so that this ends.
+
+        A widget whose columns are heads for now, or positions of another prompt, shares only the layer.
+        """
         for other in list(self.widgets):
+            alike = [axis for axis in self.on if _size(other, axis) == _size(source, axis) is not None]
+            wanted = {axis: getattr(source, axis) for axis in alike}
             if other is not source and any(getattr(other, axis) != value for axis, value in wanted.items()):
                 other.select(**wanted)
 
     def __repr__(self) -> str:
         return f"Link({len(self.widgets)} widgets share {' and '.join(self.on)})"
+
+
+def _size(widget: ResidWidget, axis: str) -> int | None:
+    """Return how many layers or positions a picture has; None where its columns are something else."""
+    return widget.result.values.sizes.get(axis)
 
 
 def link(*widgets: Any, on: str | Sequence[str] = AXES) -> Link:
@@ -80,7 +89,7 @@ def link(*widgets: Any, on: str | Sequence[str] = AXES) -> Link:
     if len({id(widget) for widget in widgets}) != len(widgets) or len(widgets) < 2:
         raise InputError.about("widgets", widgets, "two or more different ones are needed", "rw.link(a, b).")
     for axis in axes:
-        sizes = [widget.result.values.sizes[axis] for widget in widgets]
+        sizes = [size for widget in widgets if (size := _size(widget, axis)) is not None]
         if len(set(sizes)) > 1:
             what = {"layer": "layers", "pos": "positions"}[axis]
             other = AXES[1 - AXES.index(axis)]

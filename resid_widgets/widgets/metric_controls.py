@@ -40,7 +40,9 @@ def metric_from_control(run: Run, metric: Metric, name: str, value: Any) -> Metr
         If a token is none.
     """
     if name in ("answer", "foil"):
-        if not value:
+        if run.model.tokenizer is None and str(value).strip(" []").isdecimal():
+            value = int(str(value).strip(" []"))
+        if value == "":
             raise InputError.about(name, value, "a token is needed", "Type one, a space before it included.")
         new = replace(metric, **{f"{name}s": (value,)})
     else:

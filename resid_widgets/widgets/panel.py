@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,7 @@ def planes(columns: Sequence[tuple[str, NDArray[Any]]]) -> dict[str, Any] | None
 def summary(
     measured: tuple[str, float, float],
     compared: Iterable[tuple[str, float, float]],
-    chips: Iterable[tuple[str, str]],
+    chips: Sequence[Mapping[str, str]],
     note: str,
 ) -> dict[str, Any]:
     """Describe what the side panel says whatever is selected.
@@ -126,22 +126,21 @@ def summary(
     compared
         Next tokens with their probabilities before and now.
     chips
-        What is active: an id and a text each.
+        What is active: id, label, token and place each.
     note
         How much was computed.
     """
     name, before, now = measured
-    items = [{"id": key, "label": label} for key, label in chips]
     change = now - before
     return plain(
         {
             "name": name,
             "now": _short(now),
             "before": _short(before),
-            "change": "" if not items else ("+" if change > 0 else "") + _short(change),
-            "direction": 0 if not items or change == 0 else 1 if change > 0 else -1,
+            "change": "" if not chips else ("+" if change > 0 else "") + _short(change),
+            "direction": 0 if not chips or change == 0 else 1 if change > 0 else -1,
             "compared": [{"token": token, "before": a, "after": b} for token, a, b in compared],
-            "chips": items,
+            "chips": chips,
             "note": note,
         }
     )

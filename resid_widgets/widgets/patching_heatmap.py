@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
@@ -110,6 +111,7 @@ class PatchingHeatmap(ResidWidget):
         explorer = self._explorer(state, self._selecting(state, layer, pos))
         if explorer is not self.inner:
             cells.release(explorer)  # it is closed with this widget, whichever cell runs again
+            explorer._links.append(Shown(self))
             write(self, "inner", explorer)
         return explorer
 
@@ -302,6 +304,19 @@ class PatchingHeatmap(ResidWidget):
         if opened is not None:
             opened.close()
         return AblationExplorer(run(self._model, base), options["metric"], interventions=items, **there)
+
+
+class Shown:
+    """Keeps an explorer in view below its heat map until it is closed, as a link keeps a selection."""
+
+    def __init__(self, owner: PatchingHeatmap) -> None:
+        self._owner = weakref.ref(owner)
+
+    def drop(self, explorer: ResidWidget) -> None:
+        """Take a closed explorer out of view."""
+        owner = self._owner()
+        if owner is not None and owner.inner is explorer:
+            write(owner, "inner", None)
 
 
 def complete(result: GridResult) -> bool:

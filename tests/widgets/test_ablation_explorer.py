@@ -52,6 +52,12 @@ def action(widget: Any, name: str) -> dict[str, Any]:
     return next(action for action in widget.actions if action["name"] == name)
 
 
+def chips(widget: Any) -> list[str]:
+    """What the chips say."""
+    said = [(chip["label"], chip["token"], chip["place"]) for chip in widget.summary["chips"]]
+    return [" ".join(filter(None, parts)) for parts in said]
+
+
 def number(text: str) -> float:
     return float(text.replace("−", "-").replace(",", ""))
 
@@ -294,8 +300,7 @@ def test_what_was_clicked_before_a_choice_means_the_choice_before(explorer, fron
 
 def test_chips_are_taken_off_by_name(explorer, front):
     edit(front, [2, 4], [0, 1], [3, None])
-    labels = [chip["label"] for chip in explorer.summary["chips"]]
-    assert labels == ["mean · L2 [33]", "mean · L0 [5]", "mean · L3"]
+    assert chips(explorer) == ["mean · L2 [33]", "mean · L0 [5]", "mean · L3"]
     edit(front, drop=[explorer.summary["chips"][1]["id"]], batch=1)
     assert explorer.edited == [[2, 4], [3, None]]
     explorer.undo()
@@ -312,7 +317,7 @@ def test_chips_say_what_an_intervention_depends_on(explorer):
         rw.add(rw.Site("resid_pre", 2, 1), np.ones(32), -2.0),
         rw.zero(rw.Site("mlp_post", 0, None, None, 7)),
     ]
-    assert [chip["label"] for chip in explorer.summary["chips"]] == [
+    assert chips(explorer) == [
         "noise 0.5σ · L1 z head 2",
         "clamp −∞ to 1 · L1 z head 2",
         "add × −2 · L2 resid_pre [5]",
@@ -325,7 +330,7 @@ def test_a_token_that_comes_twice_is_told_by_its_place(worded, metric):
 
     run = rw.run(worded, [3, 5, 3])
     widget = rw.AblationExplorer(run, metric, interventions=[rw.zero(rw.Site("resid_post", 0, p)) for p in (1, -1)])
-    assert [chip["label"] for chip in widget.summary["chips"]] == ["zero · L0 ·gave", "zero · L0 ·Mary at 2"]
+    assert chips(widget) == ["zero · L0 ·gave", "zero · L0 ·Mary at 2"]
 
 
 def test_a_long_list_of_chips_says_how_many_more(explorer, front):
@@ -536,7 +541,7 @@ def test_heads_are_columns_in_mode_heads(explorer, front, llama_run, metric):
     assert not control(explorer, "site")["visible"]
     edit(front, [2, 3])
     assert active(explorer) == ["mean z[layer 2, head 3]"]
-    assert explorer.summary["chips"][0]["label"] == "mean · L2 z head 3"
+    assert chips(explorer)[0] == "mean · L2 z head 3"
     found = rw.ablation(llama_run, rw.mean(rw.Site("z", 2, None, 3)), metric, shown="heads")
     np.testing.assert_array_equal(explorer.result.values, found.values)
     edit(front, [1, None], batch=1)
@@ -683,7 +688,7 @@ def test_a_result_shows_itself(llama_run, metric, page, shown):
     assert isinstance(widget, rw.AblationExplorer)
     assert (widget.result, widget.run, widget.controls, widget.actions, widget.edited) == (result, None, [], [], None)
     label = {"stream": "zero · L1 [20]", "heads": "zero · L1 at 3"}[shown]
-    assert [chip["label"] for chip in widget.summary["chips"]] == [label]
+    assert chips(widget) == [label]
     assert widget.interventions == result.interventions
     assert widget.code() == result.code()
     widget.select(1, 2)

@@ -123,3 +123,22 @@ def test_what_cannot_be_linked_is_said(pair, llama_run, arguments, says):
         rw.link(*(things[name] for name in arguments))
     with pytest.raises(rw.InputError, match="on="):
         rw.link(*pair, on="head")
+
+
+def test_heads_are_no_positions(llama_run):
+    import resid_widgets as rw
+
+    explorer, heatmap = rw.AblationExplorer(llama_run), rw.ActivationHeatmap(llama_run)
+    rw.link(explorer, heatmap)
+    explorer.select(1, 2)
+    assert (heatmap.layer, heatmap.pos) == (1, 2)
+    explorer.mode = "heads"
+    assert (explorer.pos, heatmap.pos) == (None, 2)
+    explorer.select(3, 0)
+    assert (heatmap.layer, heatmap.pos) == (3, 2)
+    heatmap.select(0, 6)
+    assert (explorer.layer, explorer.pos) == (0, 0)
+    heads = rw.AblationExplorer(llama_run, mode="heads")
+    rw.link(heads, heatmap)
+    heads.layer = 2
+    assert heatmap.layer == 2

@@ -516,7 +516,7 @@ def test_the_explorer_is_kept_for_further_cells_of_the_same_run(heatmap, front, 
     assert explorer.closed
     assert other.run.token_ids == tuple(OTHER)
     other.close()
-    assert heatmap.explorer is None
+    assert heatmap.explorer is heatmap.inner is None  # and out of view
     assert not heatmap.explore(0, 1).closed
 
 
