@@ -86,6 +86,22 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gpt_bigcode": {**_GPT2, "multi_query": True},
 }
 
+# What TransformerLens 4.3 cannot bridge truthfully, and a word of the reason that the user is told.
+REFUSED = {
+    "falcon new decoder": "cannot bridge",
+    "opt post-norm": "does not run",
+    "opt projected": "no ln_final",
+}
+PARALLEL = {"gptj", "gpt_neox", "falcon", "phi", "cohere", "stablelm parallel"}
+MIXTURES = {"mixtral", "olmoe", "qwen3_moe", "qwen2_moe"}
+# Sites whose write does not reach the computation, found out by the self-test.
+REFUSED_WRITES = {
+    "gpt_neo": {"pattern"},
+    "gptj": {"pattern"},
+    "opt": {"pattern"},
+    **{family: {"mlp_post"} for family in MIXTURES},
+}
+
 
 def build(family: str, seed: int = 0) -> Any:
     """Return a random Hugging Face causal LM of `family` (the first word is its model type), in eval mode, float32."""

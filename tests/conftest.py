@@ -32,6 +32,7 @@ os.environ.update(
     MPLBACKEND="agg",
     TOKENIZERS_PARALLELISM="false",
     OMP_NUM_THREADS=str(THREADS),
+    OMP_WAIT_POLICY="PASSIVE",  # threads that wait for work on tiny matrices would take the cores from others
     JUPYTER_PLATFORM_DIRS="1",
 )
 os.environ.pop("ANYWIDGET_HMR", None)  # hot reload watches files and starts threads

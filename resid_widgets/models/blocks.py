@@ -174,10 +174,12 @@ def _between(recording: Recording, group: _Group, layer: int, watch: Watch | Non
         base = recording.stream[layer][group.start :].expand(new, -1, -1)
         group.hidden = torch.cat([group.hidden, base])
     group.edit("resid_post", layer - 1)
-    if watch is not None and group.hidden.shape[0] and layer > 0:
+    # What has just joined is the base run's own until something edits it.
+    changed = group.hidden.shape[0] > new or ("resid_post", layer - 1) in group.edits
+    if watch is not None and changed and layer > 0:
         watch.see("resid_post", layer - 1, group.hidden)
     group.edit("resid_pre", layer)
-    if watch is not None and group.hidden.shape[0]:
+    if watch is not None and (changed or ("resid_pre", layer) in group.edits):
         watch.see("resid_pre", layer, group.hidden)
 
 

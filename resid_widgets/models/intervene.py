@@ -51,8 +51,8 @@ def intervene(run: Run, interventions: Any, *, keep: object = None) -> Run:
     items = (*run.interventions, *as_interventions(interventions))
     base = run if run.base is None else run.base
     model = base.model
-    wanted = wanted_components(base.provenance.options["keep"] if keep is None else keep)
-    kept = offered_components(model, wanted, keep is None)
+    wanted = wanted_components(run.provenance.options["keep"] if keep is None else keep)
+    kept = run.components if keep is None else offered_components(model, wanted, by_default=False)
     reports = [Report(item) for item in items]
     edits = in_order(report.watched(edit_for(base, report.item)) for report in reports)
     engine = engine_of(base, {edit.component for edit in edits})

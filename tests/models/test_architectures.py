@@ -13,28 +13,13 @@ from resid_widgets.models.run import run
 from resid_widgets.models.structure import relative_gap, structure_of
 from resid_widgets.models.writes import require_writable, write_matrix
 from resid_widgets.sites import COMPONENTS
-from tests.architectures import FAMILIES, build
+from tests.architectures import FAMILIES, MIXTURES, PARALLEL, REFUSED, REFUSED_WRITES, build
 
 IDS = [5, 9, 33, 2, 8, 60, 7, 7, 41]
 
-# What TransformerLens 4.3 cannot bridge truthfully, and a word of the reason that the user is told.
-REFUSED = {
-    "falcon new decoder": "cannot bridge",
-    "opt post-norm": "does not run",
-    "opt projected": "no ln_final",
-}
-PARALLEL = {"gptj", "gpt_neox", "falcon", "phi", "cohere", "stablelm parallel"}
 POST_NORM = {"gemma2", "gemma3_text", "olmo2"}
-MIXTURES = {"mixtral", "olmoe", "qwen3_moe", "qwen2_moe"}
 ONE_KEY_PER_HEAD = {"gpt2", "gpt_neo", "gptj", "gpt_neox", "opt", "bloom", "gpt_neox sequential"} | {
     "falcon sequential alibi"
-}
-# Sites whose write does not reach the computation, found out by the self-test.
-REFUSED_WRITES = {
-    "gpt_neo": {"pattern"},
-    "gptj": {"pattern"},
-    "opt": {"pattern"},
-    **{family: {"mlp_post"} for family in MIXTURES},
 }
 
 
