@@ -97,9 +97,9 @@ def suffix(recording: Recording) -> float:
 
 
 def two_rows(recording: Recording) -> float:
-    """Two different edits side by side in one batch."""
-    layer, middle = recording.model.n_layers // 2, recording.n_pos // 2
-    edits = [_noisy("resid_pre", layer, middle, recording.n_pos), _noisy("resid_pre", layer, middle, middle + 1)]
+    """Two different edits side by side in one batch, through all blocks."""
+    middle = recording.n_pos // 2
+    edits = [_noisy("resid_pre", 0, middle, recording.n_pos), _noisy("resid_pre", 0, middle, middle + 1)]
     return _against_full(recording, edits)
 
 
