@@ -204,8 +204,8 @@ class AblationExplorer(ResidWidget):
                 hint="In standard deviations of the site.",
             ),
             panel.number("seed", "seed", options["seed"], 0, 2**31, visible=how in ("noise", "resample")),
-            panel.real("low", "from", options["low"], visible=how == "clamp"),
-            panel.real("high", "to", options["high"], visible=how == "clamp"),
+            panel.real("low", "low", options["low"], visible=how == "clamp"),
+            panel.real("high", "high", options["high"], visible=how == "clamp"),
             panel.text(
                 "source_prompt",
                 "other prompt",

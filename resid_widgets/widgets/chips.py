@@ -24,7 +24,8 @@ def summary(result: Ablation, run: Run | None) -> dict[str, Any]:
     note = ""
     if result.interventions:
         note = f"re-ran {result.layers_run} of {layers} layers, {result.tokens_run} of {positions} tokens"
-        note += f" · {1000 * result.seconds:.0f} ms"
+        took = result.seconds
+        note += f" · {took:.1f} s" if took >= 1 else f" · {1000 * took:.0f} ms"
     told = panel.summary(
         (result.metric, result.before, result.after),
         [(token.token, token.before, token.after) for token in result.top],
