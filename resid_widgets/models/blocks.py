@@ -143,7 +143,7 @@ def _waves(recording: Recording, rows: Sequence[Row], budget: int, most_tokens: 
         # The first to join cost most: a wave that cuts a group takes the others with the next.
         waiting = sorted(by_start[start], key=lambda row: joins_at(row[1]))
         while waiting:
-            fits = min(tokens // length, room // size)
+            fits = max(0, min(tokens // length, room // size))  # a lone row may have taken more than there is
             taken = waiting[: fits if wave else max(1, fits)]
             if taken:
                 wave.append(_Group.of(recording, start, taken))
