@@ -115,18 +115,27 @@ def sweeping(progress: Any, stop: Callable[[], bool] | None = None) -> Sweeping:
     return Sweeping(reporter, stop, began=time.perf_counter())
 
 
+BAR_AFTER = 2.0  # seconds
+
+
 class _Bar:
-    """A bar that appears only where there is something to wait for."""
+    """A bar that is made only where there is something to wait for: in a notebook it is widgets, which stay."""
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._began = time.perf_counter()
 
     def __call__(self, progress: Progress) -> None:
-        if self._bar is None:
-            self._bar = tqdm(total=progress.total, unit="token", unit_scale=True, delay=2, leave=False, desc="sweep")
-        self._bar.update(progress.done - self._bar.n)
-        if progress.done >= progress.total:
-            self._bar.close()
+        late = time.perf_counter() - self._began > BAR_AFTER
+        if self._bar is None and late and progress.done < progress.total:
+            initial = progress.done
+            self._bar = tqdm(
+                total=progress.total, initial=initial, unit="token", unit_scale=True, leave=False, desc="sweep"
+            )
+        if self._bar is not None:
+            self._bar.update(progress.done - self._bar.n)
+            if progress.done >= progress.total:
+                self._bar.close()
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 RUNS = 200
 # Each widget holds a run of its own of about 0.4 MB, so that 200 leaked ones could not be overlooked.
 MAKE = "rw.ActivationHeatmap(rw.run(model, list(range(64))), layer=1, pos=2)"
+EXPLORE = "rw.AblationExplorer(rw.run(model, list(range(64))), interventions=rw.zero(rw.Site('resid_post', 1, 2)))"
+PATCH = "rw.PatchingHeatmap(model, list(range(64)), [1, *range(1, 64)], rw.logit_diff(3, 4))"
 COUNT = """
 gc.collect()
 tell(widgets=len(registry._instances), runs=sum(type(o) is rw.Run for o in gc.get_objects()),
@@ -35,6 +37,8 @@ def again(kernel: Any, code: str, times: int, cell: str | None) -> None:
         pytest.param(f"x = {MAKE}", "assigned", RUNS, id="assigned"),
         pytest.param(f"y = {MAKE}\ny", "both", RUNS // 4, id="assigned and shown"),
         pytest.param(f"{MAKE};", None, RUNS, id="cells without names"),
+        pytest.param(EXPLORE, "explorer", RUNS // 4, id="explorer"),
+        pytest.param(f"{PATCH}.explore(1, 2);", "opened", RUNS // 4, id="explorer in a heat map"),
         pytest.param(f"rw.link(*(rw.ActivationHeatmap(run) for _ in range(2)))\n{MAKE};", "linked", RUNS, id="linked"),
     ],
 )
@@ -74,6 +78,16 @@ def test_only_the_cell_that_made_it_closes_a_widget(kernel):
     kernel.run("1 + 1", cell="two")
     assert json.loads(kernel.run("tell(closed=ref().closed)")) == {"closed": False}
     kernel.run("1 + 1", cell="one")
+    assert json.loads(kernel.run("tell(closed=ref() is None or ref().closed)")) == {"closed": True}
+
+
+def test_an_explorer_in_a_heat_map_is_closed_with_it_and_not_by_the_cell_that_opened_it(kernel):
+    kernel.run(f"patching = {PATCH}", cell="made")
+    kernel.run("patching.explore(1, 2)", cell="opened")
+    kernel.run("1 + 1", cell="opened")
+    assert json.loads(kernel.run("tell(closed=patching.explorer is None)")) == {"closed": False}
+    kernel.run("ref = weakref.ref(patching.explorer)\npatching = None", cell="gone")
+    kernel.run("1 + 1", cell="made")
     assert json.loads(kernel.run("tell(closed=ref() is None or ref().closed)")) == {"closed": True}
 
 
