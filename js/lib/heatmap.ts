@@ -158,7 +158,7 @@ class HeatmapView {
     const selected = { row: this.#rowOf(layer), col: pos };
     const status = this.model.get("status") ?? { state: "ready", text: "" };
     this.#plot.select(selected);
-    this.#plot.edit(this.#outlined());
+    this.#plot.edit(this.#outlined(), this.#editable);
     this.#showInner();
     this.#header();
     this.#side(selected);
@@ -343,8 +343,7 @@ class HeatmapView {
     return [this.#grid?.frame.rows[row] ?? row, wide ? null : col];
   }
 
-  #outlined(): Marks["edited"] | null {
-    if (!this.#editable) return null;
+  #outlined(): Marks["edited"] {
     return this.#edits.shown(this.#confirmed).flatMap(({ place: [layer, col], state }) => {
       const row = this.#rowOf(layer);
       return row === null ? [] : [{ row, col, state }];

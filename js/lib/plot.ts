@@ -103,10 +103,10 @@ export class Plot {
     this.#paint();
   }
 
-  /** Outline the cells that are changed; null where clicks only select. */
-  edit(edited: Marks["edited"] | null): void {
-    this.#editable = edited !== null;
-    this.#edited = edited ?? [];
+  /** Outline the cells that are changed; `editable` where clicks change them. */
+  edit(edited: Marks["edited"], editable: boolean): void {
+    this.#editable = editable;
+    this.#edited = edited;
     this.#scroller.classList.toggle("rw-editable", this.#editable);
     this.#outline();
   }
