@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Empty
@@ -13,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds; a cell imports torch
+NUDGE = 10  # seconds of silence after which the kernel is asked whether it sleeps
 
 SETUP = """
 import gc, json, os, threading, weakref
@@ -98,10 +100,30 @@ class Kernel:
         self.subshell = reply["content"]["subshell_id"]
 
     def _take(self, timeout: float) -> dict[str, Any]:
-        message = self.client.get_iopub_msg(timeout=timeout)
+        end = time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            try:
+                message = self.client.get_iopub_msg(timeout=min(max(left, 0), NUDGE))
+                break
+            except Empty:
+                if left <= NUDGE:
+                    raise
+                self._nudge()
         if message["msg_type"].startswith("comm_"):
             self.comms.setdefault(message["content"]["comm_id"], []).append(message)
         return message
+
+    def _nudge(self) -> None:
+        """Open another connection for a moment: it wakes a kernel that has lost the wake-up of a request.
+
+        ipykernel 7.0 to 7.3 may lose it while it sends a reply (ipykernel issue 1554); browsers reconnect.
+        """
+        other = self.manager.client()
+        other.start_channels()
+        other.kernel_info()
+        time.sleep(0.2)
+        other.stop_channels()
 
     def _until_idle(self, request: str) -> Iterator[dict[str, Any]]:
         while True:
