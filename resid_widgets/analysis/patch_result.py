@@ -67,6 +67,11 @@ class PatchSweep(SweepResult):
     corrupt_pairs: NDArray[np.float64]
     attribution: Attribution | None = None
 
+    @property
+    def untouched(self) -> float:
+        """What stands in `values` where nothing changes."""
+        return 0.0 if self.direction == "denoise" else 1.0
+
 
 @dataclass(frozen=True, eq=False)
 class PatchedPair:

@@ -135,12 +135,11 @@ def _attributed(
     """Estimate all cells, then compute the top ones and random ones exactly."""
     done = [replace(each, raw=estimated(each.base, each.source, each.reading, cells)) for each in begun]
     result = patch_result(done, cells, direction, tracker, batch)
-    untouched = 0.0 if direction == "denoise" else 1.0
     live = np.zeros(cells.shape, dtype=bool)
     for each in begun:
         for cell in each.made:
             live[cell.index] |= bool(cell.edits)
-    top, random = chosen_cells(result.values.values - untouched, live, *options)
+    top, random = chosen_cells(result.values.values - result.untouched, live, *options)
     chosen = {*top, *random}
     parts = [[cell for cell in each.made if cell.index in chosen] for each in begun]
     tracker.total = sum(work_of(each.engine, part) for each, part in zip(begun, parts, strict=True))
@@ -151,7 +150,7 @@ def _attributed(
     ]
     exact = np.mean([raw - each.corrupt for raw, each in zip(raws, begun, strict=True)], axis=0)
     scale = (result.clean - result.corrupt) or np.nan
-    found = compared(result.values, exact / scale, untouched, int(live.sum()), top, random)
+    found = compared(result.values, exact / scale, result.untouched, int(live.sum()), top, random)
     return replace(
         result,
         attribution=found,

@@ -39,12 +39,17 @@ class SweepResult(GridResult):
     metric: str
     cells: Cells
 
+    @property
+    def untouched(self) -> float:
+        """What stands in `values` where nothing changes."""
+        return 0.0
+
     def drawn(self) -> SweepResult:
         """Return a result of two dims: of three, for each layer and position the head with the largest effect."""
         if self.values.ndim == 2:
             return self
         last = str(self.values.dims[-1])
-        largest = abs(self.values).fillna(-1.0).argmax(dim=last)
+        largest = abs(self.values - self.untouched).fillna(-1.0).argmax(dim=last)
         return replace(
             self,
             values=self.values.isel({last: largest}, drop=True),
