@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from resid_widgets import interventions as ops
@@ -146,13 +147,22 @@ def _cell_word(dims: tuple[str, ...]) -> str:
     return {"pos": "position", "neuron": "neuron"}.get(dims[-1], "head")
 
 
+def _made_by(how: Callable[[Site], Any], site: Site) -> Intervention:
+    """Return what a user's function makes of a site, after checking that it is one intervention of that site."""
+    made = how(site)
+    if not isinstance(made, Intervention) or made.site != site:
+        rule = f"a function of a site makes one intervention of that site, here {site}"
+        raise InputError.about("how", made, rule, "For example how=lambda site: rw.clamp(site, -1.0, 1.0).")
+    return made
+
+
 def _maker(how: How, options: dict[str, Any]) -> Callable[[Site], Intervention]:
     """Return what makes an intervention of a site."""
     if callable(how):
         if options:
             name = next(iter(options))
             raise InputError.about(name, options[name], "a function has its options already", "Give them in it.")
-        return how
+        return partial(_made_by, how)
     if how not in NAMED:
         remedy = f"Use one of {', '.join(NAMED)}, or a function that makes an intervention of a Site."
         raise InputError.about("how", how, "there is no such ablation", remedy)
