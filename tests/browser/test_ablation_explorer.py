@@ -21,9 +21,9 @@ CELLS = (
     "v = rw.AblationExplorer(run, rw.log_prob(' Mary'))\nv",
     "w.interventions = rw.zero(rw.Site('resid_post', 1, 10))\nread = [w.edited, w.result.after, w.summary['now']]",
     "import time\nbegan = True\ntime.sleep(1.5)\nw.wait()\nread = w.edited",
-    "began = True\ntime.sleep(1.5)\nv.close()\nread = v.closed",
+    "import time\nbegan = True\ntime.sleep(1.5)\nv.close()\nread = v.closed",
     "",
-    "began = True\ntime.sleep(300)",
+    "import time\nbegan = True\ntime.sleep(300)",
     "read = 'after'",
 )
 FIRST, SECOND, OTHER, SET, WAIT, CLOSE, BLANK, SLEEP, AFTER = range(len(CELLS))
