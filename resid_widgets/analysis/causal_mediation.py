@@ -16,7 +16,7 @@ from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
 from resid_widgets.analysis.metrics import Metric, Reading, label_of, require_metric
 from resid_widgets.analysis.pairs import Pair, as_pairs
-from resid_widgets.analysis.sweep import Cell, run_cells, sweeping
+from resid_widgets.analysis.sweep import Cell, StoppedError, Sweeping, run_cells, sweeping
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import patch
 from resid_widgets.models.edits import checked_site, edit_for
@@ -141,12 +141,15 @@ def causal_mediation(
     tracker = sweeping(progress)
     pairs = as_pairs(model, clean, corrupt, bos)
     metrics = [metric.for_prompt(n, len(pairs)) for n in range(len(pairs))]
-    tracker.total = len(pairs)
+    tracker.total = tracker.parts = len(pairs)
     done = []
     for pair, each in zip(pairs, metrics, strict=True):
         done.append(_one_pair(model, pair, each, sites))
-        tracker.advance(1, np.stack([one.outcomes for one in done]))
-    return _result(model, done, sites)
+        try:
+            tracker.advance(1, np.stack([one.outcomes for one in done]))
+        except StoppedError:
+            break
+    return _result(model, done, sites, tracker)
 
 
 def require_outcome(metric: Any) -> Metric:
@@ -204,7 +207,7 @@ def _one_pair(model: ResidualModel, pair: Pair, metric: Metric, sites: tuple[Sit
     return _Done(np.concatenate(outcomes), np.array(plain), zero, one, reading, reuse, script)
 
 
-def _result(model: ResidualModel, done: list[_Done], sites: tuple[Site, ...]) -> CausalMediation:
+def _result(model: ResidualModel, done: list[_Done], sites: tuple[Site, ...], tracker: Sweeping) -> CausalMediation:
     outcomes = np.stack([each.outcomes for each in done])
     plain = np.array([each.plain for each in done])
     effects = effects_of(plain, outcomes)
@@ -228,7 +231,12 @@ def _result(model: ResidualModel, done: list[_Done], sites: tuple[Site, ...]) ->
         outcomes=xr.DataArray(
             outcomes, dims=("pair", "outcome"), coords={"pair": count, "outcome": list(OUTCOMES)}, name="metric"
         ),
-        checks=(first.reuse, *_checks(model, plain, outcomes, effects), *first.reading.checks()),
+        checks=(
+            first.reuse,
+            *_checks(model, plain, outcomes, effects),
+            *first.reading.checks(),
+            *tracker.check(outcomes),
+        ),
         provenance=_provenance(first, done, where),
         mediator=sites,
         metric=label,

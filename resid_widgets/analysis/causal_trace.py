@@ -148,6 +148,7 @@ def causal_trace(
     width = _window(window, component, model.n_layers)
     sigma = ops.noise(Site("resid_pre", 0), sigma).option("sigma")  # refused here, if it is none
     tracker = sweeping(progress, stop)
+    tracker.parts, tracker.part = len(numbers), "seed"
     clean = run(model, prompt, keep=list(dict.fromkeys((component, "resid_pre", "resid_post"))), bos=bos)
     cells = cells_of(model, component, clean.n_pos, None, layers)
     lo, hi = span_of(clean, subject)
@@ -165,8 +166,12 @@ def causal_trace(
         raws.append(run_cells(engine, reading, made, cells.shape, tracker, budget))
         corrupts.append(reading.of_base())
         checks.append(engine.check)
-    return _Traced(clean, intact, np.stack(raws), np.array(corrupts), cells, (lo, hi), width).result(
-        sigma, numbers, (checks[0], *tracker.check(np.stack(raws)))
+        if tracker.stopped:
+            break
+    counted = tracker.counted(raws)
+    found = np.stack([raws[n] for n in counted])
+    return _Traced(clean, intact, found, np.array(corrupts)[counted], cells, (lo, hi), width).result(
+        sigma, tuple(numbers[n] for n in counted), (checks[0], *tracker.check(found))
     )
 
 

@@ -86,25 +86,42 @@ class PatchedPair:
     engine: Engine
     made: list[Cell]
 
+    def measured(self, raw: NDArray[np.float64], first: PatchedPair | None) -> PatchedPair:
+        """Return it with what was found, and only the runs of the `first` pair: those of many would fill memory."""
+        of = first or self
+        reading = replace(self.reading, base=of.base)
+        return replace(self, base=of.base, source=of.source, reading=reading, raw=raw, engine=of.engine, made=[])
 
-def begin(model: ResidualModel, pair: Pair, metric: Metric, cells: Cells, direction: str) -> PatchedPair:
+
+def begin(
+    model: ResidualModel, pair: Pair, metric: Metric, cells: Cells, direction: str, alone: bool = True
+) -> PatchedPair:
     """Run both prompts, check that their metrics differ, and make the cells."""
-    ready = both_runs(model, pair, metric, cells, direction, (cells.component,))
+    ready = both_runs(model, pair, metric, cells, direction, (cells.component,), alone)
     made = [Cell(index, fixed(ready.base, _patching(ready.base, ready.source, site))) for index, site in cells]
     return replace(ready, made=made)
 
 
 def both_runs(
-    model: ResidualModel, pair: Pair, metric: Metric, cells: Cells, direction: str, components: Sequence[str]
+    model: ResidualModel,
+    pair: Pair,
+    metric: Metric,
+    cells: Cells,
+    direction: str,
+    components: Sequence[str],
+    alone: bool = True,
 ) -> PatchedPair:
-    """Run both prompts, keeping `components`, and check that their metrics differ; the cells are still to be made."""
+    """Run both prompts, keeping `components`; the cells are still to be made.
+
+    The metrics of a pair that stands alone must differ. In a batch the mean difference counts, and is checked later.
+    """
     ids = {"denoise": (pair.corrupt, pair.clean), "noise": (pair.clean, pair.corrupt)}[direction]
     keep = list(dict.fromkeys(("resid_post", *components)))
     base, source = run(model, ids[0], keep=keep, reuse=True), run(model, ids[1], keep=keep)
     reading = metric.bound(base)
     here, there = reading.of_base(), _of_run(reading, source)
     clean, corrupt = (there, here) if direction == "denoise" else (here, there)
-    if clean == corrupt:
+    if alone and clean == corrupt:
         raise InputError(
             f"{reading.label} is {clean:.4g} on both prompts, so that there is no scale from corrupt to clean:\n"
             f"{aligned(model, pair.clean, pair.corrupt)}\nChoose a pair that gives different answers."
@@ -137,6 +154,7 @@ def patch_result(
 ) -> PatchSweep:
     """Label what was measured, normalise it, and check the denominator; by default with the script of a patch."""
     first = done[0]
+    done = [done[n] for n in tracker.counted([each.raw for each in done])]
     clean_pairs, corrupt_pairs = (np.array([getattr(each, name) for each in done]) for name in ("clean", "corrupt"))
     clean, corrupt = float(clean_pairs.mean()), float(corrupt_pairs.mean())
     scale = clean - corrupt

@@ -15,7 +15,7 @@ from resid_widgets.analysis.grid import whole_number, with_options
 from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.pairs import as_pairs, is_batch
 from resid_widgets.analysis.patch_result import PatchedPair, PatchSweep, begin, patch_result
-from resid_widgets.analysis.sweep import Progress, Sweeping, run_cells, sweeping, work_of
+from resid_widgets.analysis.sweep import Progress, Reporter, Sweeping, run_cells, sweeping, work_of
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import as_model
 
@@ -109,18 +109,38 @@ def patch_sweep(
     done = []
     if method == "attribution":
         require_differentiable(metric)
-        done = [begin(model, pair, each, grids[0], direction) for pair, each in zip(pairs, metrics, strict=True)]
+        done = [
+            begin(model, pair, each, grids[0], direction, not batch) for pair, each in zip(pairs, metrics, strict=True)
+        ]
         return _attributed(done, grids[0], direction, tracker, batch, budget, (top, sample, seed))
+    tracker.parts = len(pairs)
     for pair, each in zip(pairs, metrics, strict=True):
-        begun = begin(model, pair, each, grids[0], direction)
+        begun = begin(model, pair, each, grids[0], direction, not batch)
         tracker.total = max(tracker.total, len(pairs) * work_of(begun.engine, begun.made))
         if partial is not None and not batch:
-            tracker.reporter = lambda progress, begun=begun: partial(
-                patch_result([replace(begun, raw=progress.values)], grids[0], direction, tracker, batch), progress
-            )
+            tracker.reporter = _reporting(partial, begun, grids[0], direction, tracker)
         raw = run_cells(begun.engine, begun.reading, begun.made, grids[0].shape, tracker, budget)
-        done.append(replace(begun, raw=raw))
+        done.append(begun.measured(raw, done[0] if done else None))
+        if tracker.stopped:
+            break
     return patch_result(done, grids[0], direction, tracker, batch)
+
+
+def _reporting(
+    partial: Callable[[PatchSweep, Progress], None],
+    begun: PatchedPair,
+    cells: Cells,
+    direction: str,
+    tracker: Sweeping,
+) -> Reporter:
+    """Return what hands over the result so far, and then reports as the caller has asked for."""
+    then = tracker.reporter
+
+    def report(progress: Progress) -> Any:
+        partial(patch_result([replace(begun, raw=progress.values)], cells, direction, tracker, False), progress)
+        return None if then is None else then(progress)
+
+    return report
 
 
 def _attributed(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resid_widgets.analysis.cells import Cells, cells_of
 from resid_widgets.analysis.grid import with_options
@@ -120,10 +121,15 @@ def path_patch(
     keep |= dict.fromkeys((*("attn_out",) * (component == "z"), "resid_pre", "resid_post"))
     if not structure_of(model).parallel:
         keep |= {"resid_mid": None}
+    tracker.parts = len(pairs)
     for n, pair in enumerate(pairs):
-        ready = both_runs(model, pair, metric.for_prompt(n, len(pairs)), cells, direction, tuple(keep))
+        each = metric.for_prompt(n, len(pairs))
+        ready = both_runs(model, pair, each, cells, direction, tuple(keep), not is_batch(clean))
         paths = Paths(model, ready.engine, ready.base, ready.source, _checked(ready.base, targets), budget)
-        done.append(_swept(ready, paths, cells, one, tracker, budget, len(pairs) - n - 1))
+        raw = _swept(ready, paths, cells, one, tracker, budget, len(pairs) - n - 1)
+        done.append(ready.measured(raw, done[0] if done else None))
+        if tracker.stopped:
+            break
     first = done[0]
     script = path_code(first.base, first.source, first.reading, cells, one, targets, (first.clean, first.corrupt))
     result = patch_result(done, cells, direction, tracker, is_batch(clean), script)
@@ -177,7 +183,7 @@ def _swept(
     tracker: Sweeping,
     budget: int | None,
     pairs_left: int,
-) -> PatchedPair:
+) -> NDArray[np.float64]:
     """Compute the senders of one pair, layer by layer: so much is held at once."""
     senders = [(index, checked_site(ready.base, one or site)) for index, site in cells]
     sending = [(index, site) for index, site in senders if paths.reached(site)]
@@ -199,4 +205,4 @@ def _swept(
         raw = run_cells(ready.engine, ready.reading, made, cells.shape, tracker, budget, raw)
         if tracker.stopped:
             break
-    return replace(ready, raw=raw)
+    return raw

@@ -47,8 +47,8 @@ Reporter = Callable[[Progress], Any]
 """Returning False stops the sweep, which then gives what it has."""
 
 
-class _StoppedError(Exception):
-    pass
+class StoppedError(Exception):
+    """A sweep was stopped. Caught where its cells are run."""
 
 
 @dataclass
@@ -63,6 +63,8 @@ class Sweeping:
         Asked often, also inside a wave; True stops.
     total
         Work of all parts.
+    parts, part
+        How many pairs or seeds there are, and which of the two.
     """
 
     reporter: Reporter | None
@@ -71,12 +73,14 @@ class Sweeping:
     done: int = 0
     stopped: bool = False
     began: float = 0.0
+    parts: int = 1
+    part: str = "pair"
 
     def look(self) -> None:
         """Raise if the sweep was stopped."""
         if self.stop is not None and self.stop():
             self.stopped = True
-            raise _StoppedError
+            raise StoppedError
 
     def advance(self, work: int, values: NDArray[np.float64]) -> None:
         """Report, and stop if that is the answer."""
@@ -86,12 +90,20 @@ class Sweeping:
             left = spent * (self.total - self.done) / max(1, self.done)
             if self.reporter(Progress(self.done, self.total, left, values.copy())) is False and self.done < self.total:
                 self.stopped = True
-                raise _StoppedError
+                raise StoppedError
+
+    def counted(self, parts: Sequence[NDArray[np.float64]]) -> list[int]:
+        """Return which parts count: all; of a sweep that was stopped those that are complete, if any is."""
+        complete = [n for n, values in enumerate(parts) if np.isfinite(values).all()]
+        return complete if self.stopped and complete else list(range(len(parts)))
 
     def check(self, values: NDArray[np.float64]) -> list[Check]:
-        """Say that it was stopped."""
+        """Say that it was stopped; of several parts, `values` are those that count."""
         if not self.stopped:
             return []
+        if self.parts > 1 and np.isfinite(values).all():
+            text = f"stopped: {len(values)} of {self.parts} {self.part}s are complete, the others are left out"
+            return [Check("complete", "amber", float(len(values)), float(self.parts), text)]
         known, count = int(np.isfinite(values).sum()), values.size
         text = f"stopped: {known} of {count} cells are known, the others are empty"
         return [Check("complete", "amber", float(known), float(count), text)]
@@ -211,6 +223,8 @@ def run_cells(
         Values of other cells, which stay.
     """
     values = np.full(shape, np.nan) if known is None else known.copy()
+    if tracker.stopped:
+        return values
     untouched = reading.of_base()
     waiting = [cell for cell in cells if cell.edits]
     for cell in cells:
@@ -224,7 +238,7 @@ def run_cells(
             for row, value in zip(wave, measured.tolist(), strict=True):
                 values[waiting[row.number].index] = value
             tracker.advance(sum(_work(engine, waiting[row.number].edits) for row in wave), values)
-    except _StoppedError:
+    except StoppedError:
         pass
     return values
 

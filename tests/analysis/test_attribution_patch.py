@@ -97,7 +97,7 @@ def test_on_a_linear_model_the_estimate_is_exact():
         )
         np.testing.assert_allclose(guess.values.values, exact.values.values, atol=1e-3)
         assert np.abs(exact.values.values).max() > 0.05
-        assert guess.attribution.rank_correlation > 0.99  # over all cells, of which there are few
+        assert guess.attribution.rank_correlation > 0.95  # of few cells, and two without effect may change places
 
 
 @pytest.mark.parametrize("direction", ["denoise", "noise"])

@@ -91,6 +91,18 @@ def test_many_pairs_give_means_with_intervals(llama):
         assert float(result.high.sel(effect=effect)) == pytest.approx(high, abs=1e-6)
 
 
+def test_a_stop_keeps_the_pairs_that_are_done(llama):
+    cleans, corrupts = [CLEAN, OTHER_CLEAN, CLEAN], [CORRUPT, OTHER_CORRUPT, OTHER_CORRUPT]
+    site, seen = MEDIATORS["a head"], []
+    found = rw.causal_mediation(
+        llama, cleans, corrupts, METRIC, site, progress=lambda p: seen.append(p) or len(seen) < 2
+    )
+    two = rw.causal_mediation(llama, cleans[:2], corrupts[:2], METRIC, site, progress=False)
+    np.testing.assert_array_equal(found.pairs.values, two.pairs.values)
+    check = next(check for check in found.checks if check.name == "complete")
+    assert check.text == "stopped: 2 of 3 pairs are complete, the others are left out"
+
+
 def test_pairs_with_tokens_of_their_own_are_not_named_after_the_first(llama):
     given = [CLEAN, OTHER_CLEAN], [CORRUPT, OTHER_CORRUPT]
     own, common = rw.logit_diff([7, 8], [11, 12]), rw.logit_diff(7, 11)

@@ -126,6 +126,17 @@ def test_it_is_the_same_by_full_runs(llama, monkeypatch):
     np.testing.assert_allclose(quick.values.values, slow.values.values, atol=1e-7)
 
 
+def test_a_stop_keeps_the_seeds_that_are_done(llama):
+    seen = []
+    stopped = trace(llama, seeds=(3, 8, 9), progress=lambda p: seen.append(p) or p.done < p.total / 2)
+    done = [3] if len(stopped.seeds) == 1 else [3, 8]
+    whole = trace(llama, seeds=done)
+    np.testing.assert_array_equal(stopped.values.values, whole.values.values)
+    assert list(stopped.seeds.seed.values) == done
+    check = next(check for check in stopped.checks if check.name == "complete")
+    assert check.text == f"stopped: {len(done)} of 3 seeds are complete, the others are left out"
+
+
 def test_the_subject_can_be_named(worded):
     result = rw.causal_trace(worded, " Mary gave w20 w21", "gave w20", 40, seeds=1, progress=False)
     tokens = list(result.values.token.values)

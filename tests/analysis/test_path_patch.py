@@ -258,6 +258,17 @@ def test_progress_ends_and_a_stop_leaves_what_is_known(llama):
     assert np.isnan(partial.values.values[2]).all()
 
 
+def test_a_stop_keeps_the_pairs_that_are_done(llama):
+    cleans, corrupts = [CLEAN] * 3, [CORRUPT] * 3
+    whole = rw.path_patch(llama, CLEAN, CORRUPT, METRIC, "z", [V], progress=False)
+    asked = []
+    rw.path_patch(llama, CLEAN, CORRUPT, METRIC, "z", [V], progress=False, stop=lambda: asked.append(None))
+    answers = iter([False] * (len(asked) + 1) + [True] * 999)
+    found = rw.path_patch(llama, cleans, corrupts, METRIC, "z", [V], progress=False, stop=lambda: next(answers))
+    np.testing.assert_array_equal(found.values.values, whole.values.values)
+    assert "stopped: 1 of 3 pairs" in next(check.text for check in found.checks if check.name == "complete")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
