@@ -53,6 +53,11 @@ def call_options(hf_model: nn.Module, last_only: bool) -> dict[str, Any]:
     return {"use_cache": False} | ({"logits_to_keep": 1} if last_only and can_keep_last else {})
 
 
+def cache_option(hf_model: nn.Module) -> str:
+    """What a pass calls its cache of keys and values: ``cache``, or ``past_key_values`` before transformers 5.24."""
+    return "cache" if "cache" in inspect.signature(hf_model.forward).parameters else "past_key_values"
+
+
 def rows_of(logits: Float[Tensor, "1 pos d_vocab"], last_only: bool) -> Float[Tensor, "rows d_vocab"]:
     """The last position's logits, or all."""
     # A view of the last row would keep all rows.

@@ -14,7 +14,7 @@ from transformers import Cache, DynamicCache
 
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.bare import BareModel
-from resid_widgets.models.forward import call_options, rows_of
+from resid_widgets.models.forward import cache_option, call_options, rows_of
 from resid_widgets.models.hooks import Action, hooked, plain_hooks, watched_calls
 from resid_widgets.models.memory import storage_bytes
 from resid_widgets.models.model import ResidualModel
@@ -124,7 +124,8 @@ class Recording:
         self._calls: list[Call] = []
         cache = DynamicCache()
         tokens = torch.tensor([self.ids], device=model.device)
-        options = call_options(self.bare.root, last_only=True) | {"use_cache": True, "past_key_values": cache}
+        root = self.bare.root
+        options = call_options(root, last_only=True) | {"use_cache": True, cache_option(root): cache}
         last: list[Tensor] = []
         embedding = [] if embedded is None else [(self.blocks[0], "in", partial(_instead, embedded[None]))]
         with (
@@ -134,7 +135,7 @@ class Recording:
             plain_hooks([(self.blocks[-1], "out", last.append)]),
             self.bare.acting(actions or {}),
         ):
-            self.logits = rows_of(self.bare.root(input_ids=tokens, **options).logits, last_only=True)
+            self.logits = rows_of(root(input_ids=tokens, **options).logits, last_only=True)
         self.stream.append(last[0][0])
         if len(self._calls) != model.n_layers or len(cache.layers) != model.n_layers:
             raise UnsupportedModelError(f"{model.name} does not call each block once, with a cache of keys and values.")

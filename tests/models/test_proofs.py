@@ -94,8 +94,8 @@ def one_row_only(hf_model: Any) -> None:
 def without_cache(hf_model: Any) -> None:
     """Attention that will not keep keys and values."""
 
-    def attention(module: Any, old: Any, *args: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
-        if past_key_values is not None:
+    def attention(module: Any, old: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("cache", kwargs.get("past_key_values")) is not None:
             raise ValueError("no cache here")
         return old(module, *args, **kwargs)
 
