@@ -79,9 +79,8 @@ def draw_grid(result: GridResult) -> Figure:
     layout = Layout.of(result)
     wide, high = layout.grid
     origin = result.provenance.describe()
-    frame = framed(
-        result.title, result.sentence, result.checks, origin, layout.total, high + layout.label_height + 0.14
-    )
+    said = f"{result.finding} {result.sentence}".strip()
+    frame = framed(result.title, said, result.checks, origin, layout.total, high + layout.label_height + 0.14)
     axes = frame.axes(LEFT, 0.0, wide, high)
     draw_cells(axes, result, layout)
     draw_axes(axes, result, layout)

@@ -38,6 +38,9 @@ SHOWN = {
 
 ROUNDING = 1e-4
 
+NAMED = 4
+"""Interventions that a figure names before it says how many more there are."""
+
 CAVEAT = "A small effect may mean that later layers repaired it."
 
 
@@ -85,6 +88,16 @@ class Ablation(GridResult):
     layers_run: int
     tokens_run: int
     seconds: float
+
+    @property
+    def finding(self) -> str:
+        """The interventions and the metric, for a figure that stands alone."""
+        if not self.interventions:
+            return f"Nothing changed: {self.metric} {self.before:.4g}."
+        named = [str(item) for item in self.interventions[:NAMED]]
+        more = len(self.interventions) - len(named)
+        done = ", ".join(named) + (f" and {more} more" if more else "")
+        return f"{done}: {self.metric} {self.before:.4g} → {self.after:.4g}."
 
     def save_code(self, path: str | Path) -> Path:
         """Write `code` as a script, with the arrays it reads (if any) as ``arrays.safetensors`` beside it.

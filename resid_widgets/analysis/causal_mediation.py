@@ -190,7 +190,7 @@ class _Done:
 
 def _one_pair(model: ResidualModel, pair: Pair, metric: Metric, sites: tuple[Site, ...]) -> _Done:
     components = tuple(dict.fromkeys(site.component for site in sites))
-    one, zero = (run(model, ids, keep=[*components, "resid_post"]) for ids in (pair.clean, pair.corrupt))
+    one, zero = (run(model, ids, keep=[*components, "resid_post"]) for ids in (pair.clean_tokens, pair.corrupt_tokens))
     outcomes, plain = [], []
     for here in (one, zero):
         reading = metric.bound(here)

@@ -258,7 +258,7 @@ class _Traced:
             scale=sweep_scale(stats.mean, label, reading.units),
             title=f"Causal tracing · {component}",
             sentence=(
-                f"Noise on the embedding of positions {lo} to {hi - 1} takes {reading.label} from {clean:.3g} to "
+                f"Noise on the embedding of {_positions(lo, hi)} takes {reading.label} from {clean:.3g} to "
                 f"{corrupt:.3g}. Shown: how much comes back when {what} is restored at one token. A site that restores "
                 "the answer carries it; it need not be where the answer is stored."
             ),
@@ -269,6 +269,10 @@ class _Traced:
             metric=reading.label,
             cells=self.cells,
         )  # fmt: skip
+
+
+def _positions(lo: int, hi: int) -> str:
+    return f"position {lo}" if hi == lo + 1 else f"positions {lo} to {hi - 1}"
 
 
 def _checks(totals: NDArray[np.float64], clean: float, reading: Reading) -> list[Check]:

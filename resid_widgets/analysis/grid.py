@@ -67,6 +67,11 @@ class GridResult(Result):
         return self.script
 
     @property
+    def finding(self) -> str:
+        """What was done and what came of it, for a figure that stands alone; a widget says it elsewhere."""
+        return ""
+
+    @property
     def cell_text(self) -> NDArray[np.object_] | None:
         """Short visible text for each cell, ``[layer, pos]``, or None."""
         return None

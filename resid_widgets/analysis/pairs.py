@@ -11,16 +11,26 @@ from torch import Tensor
 
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.tokenize import tokenize
+from resid_widgets.models.tokenize import Tokens, tokenize
 from resid_widgets.tokens import visible
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two prompts as token ids, of equal length."""
+    """Two prompts of equally many tokens, with how those came about."""
 
-    clean: tuple[int, ...]
-    corrupt: tuple[int, ...]
+    clean_tokens: Tokens
+    corrupt_tokens: Tokens
+
+    @property
+    def clean(self) -> tuple[int, ...]:
+        """Token ids."""
+        return self.clean_tokens.ids
+
+    @property
+    def corrupt(self) -> tuple[int, ...]:
+        """Token ids."""
+        return self.corrupt_tokens.ids
 
 
 def as_pairs(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None) -> list[Pair]:
@@ -55,12 +65,13 @@ def is_batch(prompts: Any) -> bool:
 
 
 def _pair(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None, which: str) -> Pair:
-    ids = []
+    tokens = []
     for name, prompt in (("clean", clean), ("corrupt", corrupt)):
         try:
-            ids.append(tokenize(model.tokenizer, prompt, bos=bos, d_vocab=model.d_vocab, n_ctx=model.n_ctx).ids)
+            tokens.append(tokenize(model.tokenizer, prompt, bos=bos, d_vocab=model.d_vocab, n_ctx=model.n_ctx))
         except InputError as error:
             raise InputError(f"{name} prompt{which}: {error}") from error
+    ids = [each.ids for each in tokens]
     if len(ids[0]) != len(ids[1]):
         raise InputError(
             f"The prompts{which} have {len(ids[0])} and {len(ids[1])} tokens, and patching needs equal lengths:\n"
@@ -69,7 +80,7 @@ def _pair(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None, whic
     if ids[0] == ids[1]:
         rule = "clean and corrupt are the same tokens, so that there is nothing to patch"
         raise InputError.about(f"corrupt{which}", corrupt, rule, "Change a word that matters to the answer.")
-    return Pair(*ids)
+    return Pair(*tokens)
 
 
 def aligned(model: ResidualModel, clean: Sequence[int], corrupt: Sequence[int]) -> str:

@@ -115,7 +115,8 @@ def both_runs(
 
     The metrics of a pair that stands alone must differ. In a batch the mean difference counts, and is checked later.
     """
-    ids = {"denoise": (pair.corrupt, pair.clean), "noise": (pair.clean, pair.corrupt)}[direction]
+    clean_first = (pair.clean_tokens, pair.corrupt_tokens)
+    ids = clean_first if direction == "noise" else clean_first[::-1]
     keep = list(dict.fromkeys(("resid_post", *components)))
     base, source = run(model, ids[0], keep=keep, reuse=True), run(model, ids[1], keep=keep)
     reading = metric.bound(base)

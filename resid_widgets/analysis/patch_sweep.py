@@ -67,7 +67,8 @@ def patch_sweep(
     progress, stop, budget
         As in `resid_widgets.ablation_sweep`.
     partial
-        For one pair: called after each wave of cells with the result so far, NaN where it is not known yet.
+        For one pair and ``method="exact"``: called after each wave of cells with the result so far, NaN where it is
+        not known yet.
 
     Returns
     -------

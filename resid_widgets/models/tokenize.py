@@ -41,7 +41,7 @@ class Tokens:
 
 
 def tokenize(tokenizer: Any, prompt: Any, *, bos: Any, d_vocab: int, n_ctx: int | None) -> Tokens:
-    """Turn a string, or token ids ``[pos]`` or ``[1, pos]``, into `Tokens`.
+    """Turn a string, or token ids ``[pos]`` or ``[1, pos]``, into `Tokens`, which are returned as they are.
 
     Strings follow the tokenizer's own BOS default unless `bos` says otherwise; ids are used as given.
 
@@ -51,6 +51,8 @@ def tokenize(tokenizer: Any, prompt: Any, *, bos: Any, d_vocab: int, n_ctx: int 
         For an empty prompt, ids of another shape or out of range, more tokens than the context, a string
         without a tokenizer, or ``bos=True`` where there is no BOS token.
     """
+    if isinstance(prompt, Tokens):
+        return prompt
     if bos is not None and not isinstance(bos, bool):
         raise InputError.about("bos", bos, "must be True, False or None", "None follows the tokenizer.")
     tokens = _from_text(tokenizer, prompt, bos) if isinstance(prompt, str) else _from_ids(prompt, bos)

@@ -75,7 +75,7 @@ class AblationExplorer(ResidWidget):
     """
 
     FRONT_END: ClassVar[str] = "ablation_explorer"
-    SHOWS: ClassVar[tuple[type[GridResult], ...]] = (Ablation,)
+    SHOWS: ClassVar[tuple[type, ...]] = (Ablation,)
     POSITIONAL: ClassVar[tuple[str, ...]] = ("metric",)
 
     metric = Option(None, help="What is measured.")

@@ -44,7 +44,7 @@ class ActivationHeatmap(ResidWidget):
     """
 
     FRONT_END: ClassVar[str] = "activation_heatmap"
-    SHOWS: ClassVar[tuple[type[GridResult], ...]] = (ActivationMap,)
+    SHOWS: ClassVar[tuple[type, ...]] = (ActivationMap,)
     POSITIONAL: ClassVar[tuple[str, ...]] = ("component", "stat")
 
     component = Option("resid_post", help="Which vectors are read.")

@@ -41,7 +41,7 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
     """
 
     FRONT_END: ClassVar[str]
-    SHOWS: ClassVar[tuple[type[GridResult], ...]]
+    SHOWS: ClassVar[tuple[type, ...]]
     POSITIONAL: ClassVar[tuple[str, ...]]
 
     _esm = t.Unicode().tag(sync=True)
@@ -223,7 +223,7 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
 
     # --- how it changes -------------------------------------------------------------------------------------------
 
-    def _picture(self, options: Mapping[str, Any], given: GridResult | None = None) -> State:
+    def _picture(self, options: Mapping[str, Any], given: Any = None) -> State:
         """Compute the state for `options`, nothing selected."""
         result = self._compute(options) if given is None else given
         options = self._stated(options, result)

@@ -50,7 +50,7 @@ class LogitLensHeatmap(ResidWidget):
     """
 
     FRONT_END: ClassVar[str] = "logit_lens_heatmap"
-    SHOWS: ClassVar[tuple[type[GridResult], ...]] = (LogitLens, LensView)
+    SHOWS: ClassVar[tuple[type, ...]] = (LogitLens, LensView)
     POSITIONAL: ClassVar[tuple[str, ...]] = ("top_k",)
 
     top_k = Option(5, help="How many tokens are listed for a cell.")

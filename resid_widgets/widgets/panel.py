@@ -61,13 +61,19 @@ def details(
     rows: Iterable[tuple[str, float]],
     top: Iterable[tuple[str, float]] = (),
     top_label: str | None = None,
+    missing: str = "not defined",
 ) -> dict[str, Any]:
-    """Describe the side panel of one cell: labelled numbers, then bars of token probabilities."""
+    """Describe the side panel of one cell: labelled numbers, then bars of token probabilities.
+
+    `missing` is what stands for NaN.
+    """
     return plain(
         {
             "layer": layer,
             "pos": pos,
-            "rows": [{"label": label, "value": number_text(value)} for label, value in rows],
+            "rows": [
+                {"label": label, "value": missing if math.isnan(value) else number_text(value)} for label, value in rows
+            ],
             "top": [{"token": token, "prob": float(prob)} for token, prob in top],
             **({"top_label": top_label} if top_label else {}),
         }

@@ -67,7 +67,7 @@ class PatchingHeatmap(ResidWidget):
     """
 
     FRONT_END: ClassVar[str] = "patching_heatmap"
-    SHOWS: ClassVar[tuple[type[GridResult], ...]] = (PatchSweep,)
+    SHOWS: ClassVar[tuple[type, ...]] = (PatchSweep,)
     POSITIONAL: ClassVar[tuple[str, ...]] = ("corrupt", "metric")
 
     corrupt = Option(None, help="The corrupt prompt.")
@@ -242,7 +242,7 @@ class PatchingHeatmap(ResidWidget):
         drawn = result.drawn()
         rows = [("effect, 1 = clean", float(drawn.values.values[layer, pos]))]
         rows += [(result.metric, float(drawn.raw.values[layer, pos])), ("clean run", result.clean)]
-        return panel.details(layer, pos, [*rows, ("corrupt run", result.corrupt)])
+        return panel.details(layer, pos, [*rows, ("corrupt run", result.corrupt)], missing="not computed")
 
     def _planes(self, result: GridResult, options: Mapping[str, Any]) -> dict[str, Any] | None:
         assert isinstance(result, PatchSweep)

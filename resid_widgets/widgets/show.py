@@ -6,12 +6,15 @@ from functools import singledispatch
 
 from resid_widgets.analysis.ablation import Ablation
 from resid_widgets.analysis.activation_map import ActivationMap
+from resid_widgets.analysis.counterfactual import Counterfactual
+from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.lens_view import LensView
 from resid_widgets.analysis.logit_lens import LogitLens
 from resid_widgets.analysis.patch_result import PatchSweep
 from resid_widgets.widgets.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.activation_heatmap import ActivationHeatmap
 from resid_widgets.widgets.base import ResidWidget
+from resid_widgets.widgets.grid_heatmap import GridHeatmap
 from resid_widgets.widgets.logit_lens_heatmap import LogitLensHeatmap
 from resid_widgets.widgets.patching_heatmap import PatchingHeatmap
 
@@ -25,7 +28,13 @@ def show(result: object) -> ResidWidget:
     TypeError
         If there is none for the type of `result`.
     """
-    raise TypeError(f"no widget is known for {type(result).__name__}")
+    raise TypeError(f"no widget is known for {type(result).__name__}: draw it with .plot(), or read .to_dataframe()")
+
+
+@show.register(GridResult)
+@show.register(Counterfactual)
+def _(result: GridResult | Counterfactual) -> ResidWidget:
+    return GridHeatmap(result)
 
 
 @show.register
