@@ -2,7 +2,7 @@
 
 A 48 x 2048 grid: JavaScript time from a frame's arrival to drawn, hovering, and its size on the wire beside the same
 grid as JSON. The tiny model: from a click to what Python answers being painted, beside an empty round trip, in
-interleaved rounds. All times of the page are taken inside it, from the event's own time stamp to the second animation
+interleaved rounds; also from a click that ablates to the new metric, next tokens and picture. All times of the page are taken inside it, from the event's own time stamp to the second animation
 frame after the answer stands there (about 33 ms of each, for a frame that is certainly painted). Run it on a machine
 that does little else.
 """
@@ -38,6 +38,7 @@ ROUNDS = 5
 
 EMPTY, BYTES, JSON_LIST = "empty round trip", "grid as bytes", "grid as JSON"
 CLICK, STATISTIC = "click to its details", "another statistic to its picture"
+ABLATE = "click to its ablation"
 
 
 class Bench:
@@ -231,6 +232,30 @@ def cell_click(tab: Tab, rows: int, cols: int) -> Callable[[], None]:
     return act
 
 
+def ablating_click(tab: Tab, rows: int, cols: int) -> Callable[[], None]:
+    """Return an action: ablate a cell, or with the next click take that back, and wait for what came of it."""
+    order = [(row, col) for row in range(rows) for col in range(1, cols)]
+    random.Random(0).shuffle(order)
+    turn = cycle(cell for cell in order for _ in range(2))
+
+    def act() -> None:
+        row, col = next(turn)
+        x, y, width, height = tab.ask("rw.cells()")
+        place = (x + (col + 0.5) * width / cols, y + (rows - row - 0.5) * height / rows)
+        tab.move(*place)
+        settle(tab)
+        tab.ask(
+            """{
+              const chips = () => rw.picture.querySelectorAll(".rw-side .rw-chip").length;
+              const old = chips();
+              rw.timed(rw.picture, "click", () => chips() !== old);
+            }"""
+        )
+        tab.click(*place)
+
+    return act
+
+
 def statistic_change(tab: Tab) -> Callable[[], None]:
     """Return an action: choose another statistic in the header, and wait for the title of its picture."""
     turn = cycle(["kurtosis", "norm"])
@@ -279,6 +304,12 @@ def main() -> None:
                 },
                 seconds=60,
             )
+
+        kernel.run("explorer = rw.AblationExplorer(tiny.run)")
+        print("\nThe ablation explorer on the tiny model: the same (aim: at most 1.5)")
+        with bench.opened("explorer") as tab:
+            actions = {EMPTY: echo_click(tab, "nothing"), ABLATE: ablating_click(tab, rows, cols)}
+            compare_clicks(tab, actions, seconds=40)
 
         kernel.run(f"long = long_run({POSITIONS}, {LAYERS})\ngrid = rw.ActivationHeatmap(long)")
         kernel.run("lens = rw.LogitLensHeatmap(long)")

@@ -182,6 +182,34 @@ def watched_calls(
             handle.remove()
 
 
+@contextmanager
+def cache_by_both_names(attention: nn.Module) -> Iterator[None]:
+    """Let TransformerLens' attention find the cache of keys and values.
+
+    TransformerLens 4.3 looks for ``past_key_values``, which transformers calls ``cache`` since 5.24. Where the
+    attention of transformers itself is called in the end, it gets the one name that it knows.
+    """
+    inner = getattr(attention, "original_component", None)
+    handles = [attention.register_forward_pre_hook(_with_old_name, with_kwargs=True)]
+    if isinstance(inner, nn.Module):
+        handles.append(inner.register_forward_pre_hook(_without_old_name, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _with_old_name(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return (args, {**kwargs, "past_key_values": kwargs["cache"]}) if "cache" in kwargs else None
+
+
+def _without_old_name(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if "cache" not in kwargs:
+        return None
+    return args, {name: value for name, value in kwargs.items() if name != "past_key_values"}
+
+
 def _tell_call(watcher: Callable[..., None], _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     watcher(args, kwargs)
 

@@ -15,7 +15,7 @@ from transformers import Cache, DynamicCache
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.bare import BareModel
 from resid_widgets.models.forward import cache_option, call_options, rows_of
-from resid_widgets.models.hooks import Action, hooked, plain_hooks, watched_calls
+from resid_widgets.models.hooks import Action, cache_by_both_names, hooked, plain_hooks, watched_calls
 from resid_widgets.models.memory import storage_bytes
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import blocks_path
@@ -186,8 +186,9 @@ class Recording:
             with self.bare.acting(actions):
                 output = self.blocks[layer](*args, **kwargs)
         else:
-            with hooked(self.model, actions):
-                output = self.model.bridge.blocks[layer](*args, **kwargs)
+            block = self.model.bridge.blocks[layer]
+            with hooked(self.model, actions), cache_by_both_names(block.attn):
+                output = block(*args, **kwargs)
         return output[0] if isinstance(output, tuple) else output
 
     def _note(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
