@@ -21,10 +21,15 @@ from .analysis.metrics import log_prob as log_prob
 from .analysis.metrics import logit_diff as logit_diff
 from .analysis.metrics import prob as prob
 from .analysis.metrics import rank as rank
+from .analysis.neuron_patterns import neuron_patterns as neuron_patterns
+from .analysis.neuron_result import NeuronPatterns as NeuronPatterns
 from .analysis.patch_result import PatchSweep as PatchSweep
 from .analysis.patch_sweep import patch_sweep as patch_sweep
 from .analysis.path_patch import PathPatch as PathPatch
 from .analysis.path_patch import path_patch as path_patch
+from .analysis.probe import probe as probe
+from .analysis.probe_causal_result import CausalTest as CausalTest
+from .analysis.probe_result import Probe as Probe
 from .analysis.rewrites import change_number as change_number
 from .analysis.rewrites import negate as negate
 from .analysis.rewrites import swap as swap
@@ -40,7 +45,10 @@ from .interventions import project_out as project_out
 from .interventions import resample as resample
 from .interventions import set_to as set_to
 from .interventions import zero as zero
+from .models.activations import Activations as Activations
+from .models.activations import open_activations as open_activations
 from .models.capabilities import capabilities as capabilities
+from .models.collect import collect as collect
 from .models.intervene import intervene as intervene
 from .models.loading import load_model as load_model
 from .models.model import ResidualModel as ResidualModel
@@ -54,6 +62,8 @@ from .widgets.ablation_explorer import AblationExplorer as AblationExplorer
 from .widgets.activation_heatmap import ActivationHeatmap as ActivationHeatmap
 from .widgets.link import link as link
 from .widgets.logit_lens_heatmap import LogitLensHeatmap as LogitLensHeatmap
+from .widgets.neuron_explorer import NeuronExplorer as NeuronExplorer
 from .widgets.patching_heatmap import PatchingHeatmap as PatchingHeatmap
+from .widgets.probe_curves import ProbeCurves as ProbeCurves
 
 __version__: str

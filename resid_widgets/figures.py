@@ -9,9 +9,16 @@ from matplotlib.figure import Figure
 from resid_widgets.analysis.causal_mediation import CausalMediation
 from resid_widgets.analysis.counterfactual import Counterfactual
 from resid_widgets.analysis.grid import GridResult
+from resid_widgets.analysis.neuron_map import NeuronMap
+from resid_widgets.analysis.neuron_result import NeuronPatterns
+from resid_widgets.analysis.probe_causal_result import CausalTest
+from resid_widgets.analysis.probe_result import Probe
 from resid_widgets.analysis.sweep_result import SweepResult
+from resid_widgets.figure_curves import draw_curves
 from resid_widgets.figure_grid import draw_grid
+from resid_widgets.figure_neurons import draw_neurons
 from resid_widgets.figure_panels import draw_cases, draw_effects
+from resid_widgets.figure_sizes import draw_sizes
 
 
 @singledispatch
@@ -29,6 +36,10 @@ def draw(result: object) -> Figure:
 draw.register(GridResult, draw_grid)
 draw.register(CausalMediation, draw_effects)
 draw.register(Counterfactual, draw_cases)
+draw.register(NeuronPatterns, draw_neurons)
+draw.register(NeuronMap, lambda result: draw_neurons(result.as_patterns()))
+draw.register(Probe, draw_curves)
+draw.register(CausalTest, draw_sizes)
 
 
 @draw.register

@@ -22,7 +22,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("tasks",),
     ("analysis",),
-    ("figures", "figure_frame", "figure_grid", "figure_panels", "figure_text"),
+    (
+        "figures",
+        "figure_curves",
+        "figure_frame",
+        "figure_grid",
+        "figure_neurons",
+        "figure_panels",
+        "figure_series",
+        "figure_sizes",
+        "figure_text",
+    ),
     ("widgets",),
 )
 # A result finds its drawer and its widget by its type. These are the only reaches upwards, and only inside a function.

@@ -11,24 +11,24 @@ export const probabilityText = (prob: number | null): string => {
   return prob > 0 && prob < 0.005 ? "<0.01" : prob.toFixed(2);
 };
 
+/** A token, a bar of some share of its lane, and a number. */
+export function barRow(token: string, share: number, text: string, style = ""): HTMLElement {
+  const bar = h("span", `rw-bar ${style}`);
+  bar.style.setProperty("--rw-share", String(Math.max(0, Math.min(1, share)) || 0));
+  const name = tokenSpan(printable(token));
+  name.title = printable(token);
+  return h(
+    "div",
+    `rw-bar-row ${style}`,
+    { role: "listitem" },
+    name,
+    h("span", "rw-bar-lane", { "aria-hidden": "true" }, bar),
+    h("span", "rw-number", {}, text),
+  );
+}
+
 /** A list of tokens; bars are relative to 1, so that two cells can be compared. */
 export function tokenBars(top: readonly TopToken[], limit = SHOWN): HTMLElement {
-  const list = h("div", "rw-bars", { role: "list" });
-  for (const { token, prob } of top.slice(0, limit)) {
-    const bar = h("span", "rw-bar");
-    bar.style.setProperty("--rw-share", String(Math.max(0, Math.min(1, prob ?? 0)) || 0));
-    const name = tokenSpan(printable(token));
-    name.title = printable(token);
-    list.append(
-      h(
-        "div",
-        "rw-bar-row",
-        { role: "listitem" },
-        name,
-        h("span", "rw-bar-lane", { "aria-hidden": "true" }, bar),
-        h("span", "rw-number", {}, probabilityText(prob)),
-      ),
-    );
-  }
-  return list;
+  const rows = top.slice(0, limit).map(({ token, prob }) => barRow(token, prob ?? 0, probabilityText(prob)));
+  return h("div", "rw-bars", { role: "list" }, ...rows);
 }

@@ -14,6 +14,7 @@ import { Menu } from "./menu";
 import type {
   Answer,
   ControlValue,
+  Details,
   ExportFormat,
   Frame,
   HostModel,
@@ -51,10 +52,25 @@ type Selection = Pick<Model, "layer" | "pos">;
 /** Pictures by the trait value they came in: all views of one model share them. */
 const grids = new Grids();
 
+/** What a widget shows below the picture, kept in step with it. */
+export interface Part {
+  el: HTMLElement;
+  /**
+   * Show the newest state, and return what it adds to the side panel. `details` are those of the selected cell, null
+   * until they are known; `cut`: there is no Python to ask.
+   */
+  refresh(now: { grid: Grid | null; selected: Selected; details: Details | null; cut: boolean }): HTMLElement[];
+  /** Return to the first view. */
+  reset(): void;
+}
+
+/** Makes a part; it may select a cell, as a click does. */
+export type MakePart = (select: (cell: Cell) => void, signal: AbortSignal) => Part;
+
 /** Show a model in an element; returns the clean-up. Nothing outside the element is touched. */
-export function heatmap({ model, el, signal, host }: RenderContext): () => void {
+export function heatmap({ model, el, signal, host }: RenderContext, makePart?: MakePart): () => void {
   const own = new AbortController();
-  const view = new HeatmapView(model, el, own.signal, host);
+  const view = new HeatmapView(model, el, own.signal, host, makePart);
   const close = () => {
     own.abort();
     view.root.remove();
@@ -71,6 +87,7 @@ class HeatmapView {
   readonly #menu: Menu;
   readonly #channel: Channel;
   readonly #actions: Actions;
+  readonly #part: Part | null;
   readonly #edits = new Edits();
   readonly #claims = new Optimistic(browserClock, () => this.#soon());
   #grid: Grid | null = null;
@@ -86,6 +103,7 @@ class HeatmapView {
     el: HTMLElement,
     private readonly signal: AbortSignal,
     private readonly host: RenderContext["host"],
+    makePart?: MakePart,
   ) {
     this.#plot = new Plot(
       {
@@ -100,6 +118,7 @@ class HeatmapView {
         reset: () => this.#select(null, null),
       },
       signal,
+      makePart ? "fit" : "auto",
     );
     this.#controls = new Controls((name, value) => this.#set(name, value), signal);
     this.#menu = new Menu("Export", signal);
@@ -111,6 +130,8 @@ class HeatmapView {
     this.#shell = new Shell(this.#controls.el, this.#actions.el, this.#menu.button, this.#menu.el);
     this.#shell.main.append(this.#plot.el);
     toggle(this.#plot.el, false);
+    this.#part = makePart?.(({ row, col }) => this.#select(row, col), signal) ?? null;
+    if (this.#part) this.#shell.main.append(this.#part.el);
     this.#shell.reset.addEventListener("click", () => this.#reset(), { signal });
     this.#shell.cancel.addEventListener("click", () => this.#channel.ask({ kind: "cancel" }), { signal });
     this.#channel = new Channel(
@@ -281,6 +302,7 @@ class HeatmapView {
   /** Only Python knows the first state; with no Python, nothing selected is the nearest to it. */
   #reset(): void {
     this.#plot.resetView();
+    this.#part?.reset();
     this.#failure = null;
     this.#claims.clear();
     this.#edits.clear();
@@ -383,6 +405,7 @@ class HeatmapView {
     const mine = known && sent && !fills && sent.layer === known.layer && sent.pos === known.pos ? sent : null;
     const details =
       mine ?? (grid && known && row !== null && col !== null ? offlineDetails(planes, grid, row, col) : null);
+    const more = this.#part?.refresh({ grid, selected: { row, col }, details, cut: this.#cut }) ?? [];
     const summary = this.model.get("summary") ?? null;
     const above = summary
       ? summaryContent({
@@ -393,6 +416,6 @@ class HeatmapView {
       : [];
     const waiting = !details && !this.#cut && this.#channel.busy;
     const below = summary && !known ? [] : sideContent({ facts: known, details, waiting });
-    refill(this.#shell.side, [...above, ...below]);
+    refill(this.#shell.side, [...above, ...below, ...more]);
   }
 }

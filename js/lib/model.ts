@@ -60,6 +60,8 @@ export interface Frame {
   top: { k: number; strings: string[]; index: Buffer; probs: Buffer } | null;
   /** Further numbers of each cell: labels, and a buffer under each one's place in them. */
   also: ({ labels: string[] } & { [place: string]: Buffer | string[] }) | null;
+  /** A text for each cell, for a table beside the picture; `column` heads the picture's own number there. */
+  words?: { column: string; strings: string[]; index: Buffer };
   title: string;
   sentence: string;
   footer: string;
@@ -80,6 +82,42 @@ export interface Details {
   top: TopToken[];
   /** What the bars of `top` are, as a heading. */
   top_label?: string;
+  neuron?: NeuronDetails;
+}
+
+/** A piece of a prompt (null: the user's own text) with one neuron's activation at each token. */
+export interface NeuronText {
+  prompt: number | null;
+  /** Position of the first token. */
+  start: number;
+  tokens: string[];
+  activations: (number | null)[];
+  /** Places in `tokens` that statistics leave out. */
+  marked: number[];
+}
+
+/** One position of a prompt: `text` is a place in `texts`. */
+export interface NeuronContext {
+  kind: "top" | "bottom" | "sample";
+  text: number;
+  pos: number;
+  activation: number;
+}
+
+/** What a neuron answers to. */
+export interface NeuronDetails {
+  /** Of the histogram; one more edge than counts. */
+  counts: number[];
+  edges: number[];
+  texts: NeuronText[];
+  contexts: NeuronContext[];
+  /** Tokens shown to either side. */
+  around: number;
+  own: NeuronText | null;
+  effects: { token: string; value: number; side: "promoted" | "suppressed" }[];
+  /** How many of the prompts were drawn at random and kept whole. */
+  sampled: number;
+  prompts: number;
 }
 
 export type ControlValue = string | number | boolean | null;
@@ -145,6 +183,8 @@ export interface Planes {
   shape: [number, number, number];
   data: Buffer;
   formats: string[];
+  /** The whole details of some cells. */
+  known?: Details[];
 }
 
 /** Messages from the front-end, each with an `id` of its own. */

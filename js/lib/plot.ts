@@ -68,7 +68,10 @@ export class Plot {
   constructor(
     private readonly events: PlotEvents,
     signal: AbortSignal,
+    /** What the first view is, and that after a reset. */
+    private readonly home: Zoom = "auto",
   ) {
+    this.#zoom = home;
     this.#row.append(this.#current);
     this.#scroller.append(this.#row);
     this.#stage.append(this.#picture.base, this.#picture.over, this.#scroller);
@@ -86,7 +89,7 @@ export class Plot {
     this.#tip.hide();
     if (changed) {
       this.#cursor = this.#hover = null;
-      this.#zoom = "auto";
+      this.#zoom = this.home;
       this.#scroller.scrollLeft = 0;
       this.#unseen = true;
     }
@@ -118,7 +121,7 @@ export class Plot {
 
   /** Back to the first view: from the left, no cursor. */
   resetView(): void {
-    this.#zoom = "auto";
+    this.#zoom = this.home;
     this.#cursor = null;
     this.#scroller.scrollLeft = 0;
     this.redraw();

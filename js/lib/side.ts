@@ -19,9 +19,12 @@ export interface SideState {
 /** Details of a cell from what an exported page carries. */
 export function offlineDetails(planes: Planes | null, grid: Grid, row: number, col: number): Details | null {
   if (!planes) return null;
+  const layer = grid.frame.rows[row] ?? row;
+  const whole = planes.known?.find((details) => details.layer === layer && details.pos === col);
+  if (whole) return whole;
   const values = planeValues(planes, row, col);
   return {
-    layer: grid.frame.rows[row] ?? row,
+    layer,
     pos: col,
     rows: planes.labels.map((label, i) => {
       const value = values[i]!;

@@ -12,6 +12,8 @@ export interface Grid {
   /** Index into `frame.top.strings` and probability for each cell and rank. */
   top: { k: number; index: Uint32Array; probs: Float32Array } | null;
   also: { label: string; values: Float32Array }[];
+  /** Index into `frame.words.strings` for each cell. */
+  words: Uint32Array | null;
   marked: ReadonlySet<number>;
   unknown: ReadonlySet<number>;
 }
@@ -95,6 +97,7 @@ export function decode(frame: Frame, sent?: ReadonlyMap<string, unknown>): Grid 
       label,
       values: float32(named(`also.${i}`, frame.also?.[i]), cells, `also.${i}`),
     })),
+    words: frame.words ? uint32(named("words.index", frame.words.index), cells, "words.index") : null,
     marked: new Set(frame.marked),
     unknown: new Set(frame.unknown),
   };

@@ -10,17 +10,22 @@ from resid_widgets.analysis.counterfactual import Counterfactual
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.lens_view import LensView
 from resid_widgets.analysis.logit_lens import LogitLens
+from resid_widgets.analysis.neuron_map import NeuronMap
+from resid_widgets.analysis.neuron_result import NeuronPatterns
 from resid_widgets.analysis.patch_result import PatchSweep
+from resid_widgets.analysis.probe_result import Probe
 from resid_widgets.widgets.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.activation_heatmap import ActivationHeatmap
 from resid_widgets.widgets.base import ResidWidget
 from resid_widgets.widgets.grid_heatmap import GridHeatmap
 from resid_widgets.widgets.logit_lens_heatmap import LogitLensHeatmap
+from resid_widgets.widgets.neuron_explorer import NeuronExplorer
 from resid_widgets.widgets.patching_heatmap import PatchingHeatmap
+from resid_widgets.widgets.probe_curves import ProbeCurves
 
 
 @singledispatch
-def show(result: object) -> ResidWidget:
+def show(result: object) -> ResidWidget | ProbeCurves:
     """Return the widget of a result. It has no run behind it, so it offers only what the result knows.
 
     Raises
@@ -56,3 +61,18 @@ def _(result: PatchSweep) -> ResidWidget:
 @show.register(LensView)
 def _(result: LogitLens | LensView) -> ResidWidget:
     return LogitLensHeatmap(result)
+
+
+@show.register
+def _(result: NeuronPatterns) -> ResidWidget:
+    return NeuronExplorer(result)
+
+
+@show.register
+def _(result: NeuronMap) -> ResidWidget:
+    return NeuronExplorer(result.patterns)
+
+
+@show.register
+def _(result: Probe) -> ProbeCurves:
+    return ProbeCurves(result)

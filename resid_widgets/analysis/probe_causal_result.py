@@ -1,0 +1,195 @@
+"""What a causal test of a probe's direction found, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from resid_widgets.analysis.grid import with_options
+from resid_widgets.analysis.intervals import mean_of
+from resid_widgets.analysis.metrics import Reading, label_of
+from resid_widgets.models.engine import engine_of
+from resid_widgets.models.run import Run
+from resid_widgets.results import Check, Result
+from resid_widgets.sites import Site
+
+INTERVENTIONS = ("erase", "add", "subtract")
+DIRECTIONS = ("probe", "random")
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class CausalTest(Result):
+    """What a probe's direction does to the output, beside random directions of the same length.
+
+    Attributes
+    ----------
+    values
+        ``[intervention, direction, prompt]``: metric after minus before. ``"random"`` is the mean over random
+        directions.
+    random
+        ``[intervention, seed, prompt]``: each of them.
+    base
+        ``[prompt]``: the metric of the plain run.
+    size
+        ``[intervention, direction]``: mean over prompts (of random ones: over seeds too) of the change's
+        absolute value.
+    difference, low, high
+        ``[intervention]``: size of the probe's change less that of the random ones, mean over prompts, with its 95 %
+        interval over prompts (Student's t).
+    random_high
+        ``[intervention]``: upper end of the 95 % range in which one more random direction's size would lie (t over
+        seeds).
+    used
+        ``[intervention]``: whether `low` is above 0 and the probe's size above `random_high`.
+    component, layer, pos, direction, alpha
+        The site, the unit vector, and the length that is added, as a share of the median norm there.
+    length
+        That length, in the stream's own unit.
+    metric
+        What was measured, in words.
+    title, sentence, origin, verdict
+        For the picture; and what follows, in a plain sentence.
+    """
+
+    random: xr.DataArray
+    base: xr.DataArray
+    size: xr.DataArray
+    difference: xr.DataArray
+    low: xr.DataArray
+    high: xr.DataArray
+    random_high: xr.DataArray
+    used: xr.DataArray
+    component: str
+    layer: int
+    pos: int | None
+    direction: NDArray[np.float64]
+    alpha: float
+    length: float
+    metric: str
+    title: str
+    sentence: str
+    origin: str
+    verdict: str
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row an intervention: sizes of change, their difference and its interval."""
+        return pd.DataFrame(
+            {
+                "intervention": list(INTERVENTIONS),
+                "probe": self.size.sel(direction="probe").values,
+                "random": self.size.sel(direction="random").values,
+                "random_high": self.random_high.values,
+                "difference": self.difference.values,
+                "low": self.low.values,
+                "high": self.high.values,
+                "used": self.used.values,
+            }
+        )
+
+    def __str__(self) -> str:
+        lines = [self.title, f"  {self.verdict}"]
+        lines += [f"  [{c.level}] {c.text}" for c in self.checks]
+        lines.append(f"  size of the change in {self.metric}:")
+        lines.append(self.to_dataframe().to_string(index=False, float_format=lambda v: f"{v:.3g}"))
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def causal_result(
+    changes: NDArray[np.float64],
+    runs: Sequence[Run],
+    readings: Sequence[Reading],
+    seeds: tuple[int, ...],
+    site: Site,
+    pos: int | None,
+    direction: NDArray[np.float64],
+    alpha: float,
+    length: float,
+    encoded: bool,
+    tracker: Any,
+) -> CausalTest:
+    """Put labels on the changes ``[prompt, intervention, direction]``, the probe's direction first."""
+    by_probe, by_random = changes[:, :, 0].T, changes[:, :, 1:].transpose(1, 2, 0)  # [intervention, (seed,) prompt]
+    label, units = label_of(readings), readings[0].units
+    count = len(runs)
+    sizes = np.stack([np.abs(by_probe).mean(-1), np.abs(by_random).mean((-1, -2))], axis=1)
+    over = mean_of((np.abs(by_probe) - np.abs(by_random).mean(axis=1)).T)
+    seeded = mean_of(np.abs(by_random).mean(axis=-1).T)  # over seeds
+    # The interval of the mean, widened to that of one more draw.
+    high = seeded.mean + (seeded.high - seeded.mean) * np.sqrt(len(seeds) + 1)
+    used = (over.low > 0) & (sizes[:, 0] > high)
+    coords = {"intervention": list(INTERVENTIONS), "prompt": np.arange(count)}
+
+    def array(data: NDArray[Any], name: str, *dims: str) -> xr.DataArray:
+        extra = {"direction": list(DIRECTIONS), "seed": list(seeds)}
+        kept = {dim: {**coords, **extra}[dim] for dim in dims}
+        return xr.DataArray(data, kept, dims, name, {"long_name": f"change of {label}", "units": units})
+
+    where = f"{site.component}, layer {site.layer}"
+    return CausalTest(
+        values=array(
+            np.stack([by_probe, by_random.mean(axis=1)], axis=1), "change", "intervention", "direction", "prompt"
+        ),
+        random=array(by_random, "change", "intervention", "seed", "prompt"),
+        base=array(np.array([reading.of_base() for reading in readings]), "base", "prompt"),
+        size=array(sizes, "size", "intervention", "direction"),
+        difference=array(over.mean, "difference", "intervention"),
+        low=array(over.low, "low", "intervention"),
+        high=array(over.high, "high", "intervention"),
+        random_high=array(high, "random_high", "intervention"),
+        used=array(used, "used", "intervention"),
+        component=site.component,
+        layer=site.layer,
+        pos=pos,
+        direction=direction,
+        alpha=alpha,
+        length=length,
+        metric=label,
+        title=f"Causal test · {where}",
+        sentence=(
+            "How far the output moves when the probe's direction is taken out of the stream or added to it, beside "
+            "random directions that move the stream as far."
+        ),
+        origin=f"{runs[0].provenance.model} · {count} prompts · {runs[0].provenance.bos} · {runs[0].provenance.dtype}",
+        verdict=_verdict(encoded, used, sizes, label, where),
+        checks=(
+            engine_of(runs[0], {site.component}).check,
+            Check("prompts", "green" if count >= 10 else "amber", float(count), 10.0, f"{count} prompts"),
+            Check("random directions", "green", float(len(seeds)), 3.0, f"{len(seeds)} random directions"),
+            *readings[0].checks(),
+            *tracker.check(changes),
+        ),
+        provenance=with_options(
+            runs[0].provenance,
+            method="causal test",
+            site=where,
+            alpha=alpha,
+            seeds=seeds,
+            prompts=tuple(tuple(base.token_ids) for base in runs),
+        ),
+    )
+
+
+def _verdict(encoded: bool, used: NDArray[np.bool_], sizes: NDArray[np.float64], label: str, where: str) -> str:
+    told = {"erase": "erasing", "add": "adding", "subtract": "subtracting"}
+    names = [told[name] for name, is_used in zip(INTERVENTIONS, used, strict=True) if is_used]
+    shown = int(np.argmax(used))  # the first that is used, else erasing
+    beside = f"{told[INTERVENTIONS[shown]]} it: {sizes[shown, 0]:.3g} beside {sizes[shown, 1]:.3g}"
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    more = f"{listed} the direction moves the {label} more than random directions do ({beside})"
+    less = f"erasing or adding the direction moves the {label} no more than random directions do ({beside})"
+    if encoded:
+        return (
+            f"Encoded at {where}, and used: {more}."
+            if names
+            else f"Encoded at {where}, but no evidence of use: {less}."
+        )
+    start = f"No evidence that the label is encoded at {where}: the probe does not beat chance"
+    return f"{start}. Yet {more}." if names else f"{start}, and {less}."

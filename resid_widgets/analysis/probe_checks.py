@@ -1,0 +1,74 @@
+"""What is worth knowing about a probe before its numbers are believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from resid_widgets.analysis.logistic import TOLERANCE
+from resid_widgets.analysis.probe_controls import LEAST_SEEN
+from resid_widgets.analysis.probe_run import Fitting
+from resid_widgets.analysis.probe_score import interval_over_folds
+from resid_widgets.results import Check
+
+FEW = 20
+"""Samples of the rarest class under which intervals are wide and folds uneven."""
+
+
+def probe_checks(fitting: Fitting, n_folds: int, classes: tuple[Any, ...]) -> list[Check]:
+    """Return the checks of a probe analysis."""
+    plan = fitting.plan
+    shared = max(len(np.intersect1d(plan.data.groups[fold.train], plan.data.groups[fold.test])) for fold in plan.folds)
+    n_groups = int(plan.data.groups.max()) + 1
+    text = f"no group is both in training and test ({n_groups} groups)"
+    found = [Check("folds", "green" if shared == 0 else "red", float(shared), 0.0, text)]
+    if classes:
+        counts = np.bincount(plan.codes, minlength=len(classes))
+        rarest = int(counts.argmin())
+        if counts[rarest] < FEW:
+            text = f"class {classes[rarest]!r} has only {counts[rarest]} samples"
+            found.append(Check("class size", "amber", float(counts[rarest]), float(FEW), text))
+    found += _shuffled(fitting, n_folds)
+    found += _control(fitting)
+    found += _solver(fitting)
+    return found
+
+
+def _shuffled(fitting: Fitting, n_folds: int) -> list[Check]:
+    """Hold the probe on shuffled labels against chance: where it does better, so does the design of the data."""
+    shuffled, chance = fitting.scored["shuffled"], fitting.scored["chance"]
+    if not np.isfinite(shuffled).all():
+        return []
+    low, _ = interval_over_folds(shuffled - chance, n_folds)
+    over = int((low > 0).sum())
+    # One interval in forty lies above by luck alone.
+    level = "amber" if over > max(1, low.size // 4) else "green"
+    text = "shuffled labels score no better than the commonest answer"
+    if level == "amber":
+        text = f"shuffled labels score better than the commonest answer in {over} of {low.size} curves' layers"
+    return [Check("shuffled labels", level, float(over), float(max(1, low.size // 4)), text)]
+
+
+def _control(fitting: Fitting) -> list[Check]:
+    if fitting.plan.data.units is None:
+        text = "no control task: give control_units= (the word or token of each sample) to get selectivity"
+        return [Check("control task", "amber", None, None, text)]
+    shares = np.array([seen.mean() for seen in fitting.seen if seen is not None])
+    least = float(shares.min())
+    if least < LEAST_SEEN:
+        text = (
+            f"no control task in {int((shares < LEAST_SEEN).sum())} of {len(shares)} folds: "
+            f"too few of their units ({least:.0%}) are in training"
+        )
+        return [Check("control task", "amber", least, LEAST_SEEN, text)]
+    return [Check("control task", "green", least, LEAST_SEEN, f"units recur across folds ({least:.0%} at least)")]
+
+
+def _solver(fitting: Fitting) -> list[Check]:
+    if not any(recipe.kind in ("full", "sparse") for recipe in fitting.plan.recipes) or not fitting.plan.n_classes:
+        return []
+    if fitting.inexact:
+        text = f"{fitting.inexact} fits were handed to scikit-learn's own solver"
+        return [Check("solver", "amber", float(fitting.inexact), 0.0, text)]
+    return [Check("solver", "green", 0.0, 0.0, f"all fits are at their minimum (gradient below {TOLERANCE:.0e})")]

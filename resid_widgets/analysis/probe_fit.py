@@ -1,0 +1,234 @@
+"""Probes: fitted on training rows, with their penalty chosen within them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from numpy.typing import NDArray
+
+from resid_widgets.analysis.logistic import fit_logistic
+from resid_widgets.analysis.probe_fitted import Fitted, Foreign, Linear, Outcome
+
+Inner = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+KINDS = ("full", "mean_difference", "sparse")
+CS = tuple(float(c) for c in np.logspace(-4, 2, 7))
+"""Penalties to choose from for classes: scikit-learn's C, strongest first."""
+ALPHAS = tuple(float(a) for a in np.logspace(5, -2, 8))
+"""Penalties to choose from for numbers: scikit-learn's alpha of Ridge, strongest first."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a probe is fitted.
+
+    Attributes
+    ----------
+    kind
+        One of `KINDS`, or ``"estimator"``.
+    n_classes
+        0 for numbers.
+    penalties
+        The grid, strongest first.
+    k
+        Dimensions of a sparse probe.
+    estimator
+        A scikit-learn estimator that is cloned for each fit.
+    """
+
+    kind: str
+    n_classes: int
+    penalties: tuple[float, ...]
+    k: int = 16
+    estimator: Any = None
+
+    def fit(
+        self,
+        x: Float[NDArray, "row d_model"],
+        targets: Sequence[NDArray[Any]],
+        inner: Inner,
+        penalty: float | None = None,
+    ) -> list[Fitted]:
+        """Fit one probe for each target, on the same rows.
+
+        Parameters
+        ----------
+        x
+            Training rows, raw. They are standardised here (scikit-learn's StandardScaler), by themselves alone.
+        targets
+            Class numbers or numbers, one array a target. Each has every class.
+        inner
+            Divisions of the rows by which the penalty is chosen: least mean loss on the held-out rows (log-loss, or
+            squared error), the strongest of equals.
+        penalty
+            Instead of a choice.
+        """
+        if self.kind == "mean_difference":
+            return [mean_difference(x, target, self.n_classes) for target in targets]
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler().fit(x)
+        z: Any = scaler.transform(x)
+        if self.kind == "estimator":
+            return [self._foreign(scaler, z, target) for target in targets]
+        if self.kind == "full":
+            found = self._penalised(z, targets, inner, penalty)
+            return [_raw(probe, scaler, None) for probe in found]
+        made: list[Fitted] = []
+        for target in targets:
+            kept = chosen_dims(z, target, self.n_classes, self.k)
+            (probe,) = self._penalised(z[:, kept], [target], inner, penalty)
+            made.append(_raw(probe, scaler, kept))
+        return made
+
+    def _foreign(self, scaler: Any, z: NDArray[np.float64], target: NDArray[Any]) -> Foreign:
+        from sklearn.base import clone
+
+        fresh: Any = clone(self.estimator)
+        return Foreign(scaler, fresh.fit(z, target), self.n_classes)
+
+    def _penalised(
+        self, z: NDArray[np.float64], targets: Sequence[NDArray[Any]], inner: Inner, penalty: float | None
+    ) -> list[Linear]:
+        axes = principal_axes(z)
+        x, stacked = z @ axes, np.stack(targets)
+        solve = _ridges if self.n_classes == 0 else _logistics
+        grid = np.asarray(self.penalties)
+        losses = np.zeros((len(targets), len(grid)))
+        used = np.zeros(len(targets))
+        for train, test in inner if penalty is None else ():
+            usable = np.array([self._whole(target[train]) for target in stacked])
+            if usable.any():
+                found = solve(x[train], stacked[usable][:, train], grid, self.n_classes)
+                losses[usable] += [
+                    [_loss(probe.outcome(x[test]), target[test]) for probe in probes]
+                    for probes, target in zip(found, stacked[usable], strict=True)
+                ]
+                used += usable
+        losses = np.where(used[:, None] > 0, losses / np.maximum(used, 1)[:, None], np.nan)
+        best = np.where(used > 0, np.argmin(np.nan_to_num(losses), axis=1), np.abs(np.log(grid)).argmin())
+        values = grid[best] if penalty is None else np.full(len(targets), penalty)
+        # Each target has a penalty of its own now: one problem each, still in one go.
+        final = _each(x, stacked, values, self.n_classes)
+        return [
+            Linear(axes @ probe.weights, probe.bias, self.n_classes, float(value), loss, probe.exact)
+            for probe, value, loss in zip(final, values, losses, strict=True)
+        ]
+
+    def _whole(self, target: NDArray[Any]) -> bool:
+        """Whether every class is there."""
+        return self.n_classes == 0 or len(np.unique(target)) == self.n_classes
+
+
+def principal_axes(z: Float[NDArray, "row feature"]) -> Float[NDArray, "feature axis"]:
+    """Return orthonormal axes of what the rows span, in which their features are uncorrelated.
+
+    A ridge penalty is the same in any such axes, and the weights lie in the span of the rows: nothing is lost.
+    """
+    wide = z.shape[1] > z.shape[0]
+    sizes, axes = np.linalg.eigh(z @ z.T if wide else z.T @ z)
+    keep = sizes > sizes.max(initial=0.0) * 1e-12
+    if not keep.any():
+        return np.eye(z.shape[1])[:, :1]
+    if wide:
+        return z.T @ axes[:, keep] / np.sqrt(sizes[keep])
+    return np.ascontiguousarray(axes[:, keep])
+
+
+def chosen_dims(
+    z: Float[NDArray, "row d_model"], target: Shaped[NDArray, " row"], n_classes: int, k: int
+) -> NDArray[np.int64]:
+    """Return the `k` stream dimensions whose class means differ most beside their spread, by F value; ascending.
+
+    Gurnee et al. 2023 (sparse probing); for two classes the order of the t statistic. For numbers, the correlation.
+    """
+    from sklearn.feature_selection import f_classif, f_regression
+
+    moving = z.std(axis=0) > 0
+    value = np.full(z.shape[1], -np.inf)
+    value[moving] = (f_classif if n_classes else f_regression)(z[:, moving], target)[0]
+    return np.sort(np.argsort(-value, kind="stable")[: min(k, z.shape[1])])
+
+
+def mean_difference(x: Float[NDArray, "row d_model"], target: Shaped[NDArray, " row"], n_classes: int) -> Linear:
+    """Return the probe that answers with the nearest class mean, in raw stream coordinates.
+
+    For two classes its direction is the difference of the means (Marks & Tegmark 2023, "mass-mean"), with the
+    threshold halfway; for more, a class's is its mean less the mean of all class means.
+    """
+    means = np.stack([x[target == code].mean(axis=0) for code in range(n_classes)])
+    centre = means.mean(axis=0)
+    means = means - centre
+    bias = -(means**2).sum(axis=1) / 2 - means @ centre
+    weights = means.T
+    if n_classes == 2:
+        weights, bias = weights[:, 1:] - weights[:, :1], bias[1:] - bias[:1]
+    return Linear(weights, bias, n_classes, log_proba=False)
+
+
+def _raw(probe: Linear, scaler: Any, kept: NDArray[np.int64] | None) -> Linear:
+    """Return a probe of standardised features in stream coordinates: w / sigma."""
+    weights = np.zeros((len(scaler.scale_), probe.weights.shape[1]))
+    weights[slice(None) if kept is None else kept] = probe.weights
+    weights = weights / scaler.scale_[:, None]
+    bias = probe.bias - scaler.mean_ @ weights
+    return Linear(weights, bias, probe.n_classes, probe.penalty, probe.losses, probe.exact)
+
+
+def _loss(outcome: Outcome, target: NDArray[Any]) -> float:
+    """Return the mean log-loss, or squared error."""
+    if outcome.score is None:
+        return float(((outcome.predicted - target) ** 2).mean())
+    return float(-outcome.score[np.arange(len(target)), target].mean())
+
+
+def _logistics(
+    x: NDArray[np.float64], targets: NDArray[np.int64], cs: NDArray[np.float64], n_classes: int
+) -> list[list[Linear]]:
+    """Fit each target with each C."""
+    flat = _each(x, np.repeat(targets, len(cs), axis=0), np.tile(cs, len(targets)), n_classes)
+    return [flat[n * len(cs) : (n + 1) * len(cs)] for n in range(len(targets))]
+
+
+def _each(
+    x: NDArray[np.float64], targets: NDArray[Any], penalties: NDArray[np.float64], n_classes: int
+) -> list[Linear]:
+    """Fit each target with its own penalty."""
+    if n_classes == 0:
+        return [
+            _ridges(x, target[None], np.array([alpha]), 0)[0][0]
+            for target, alpha in zip(targets, penalties, strict=True)
+        ]
+    fits = fit_logistic(x, targets, penalties, n_classes)
+    made = []
+    for n, done in enumerate(fits.done):
+        if done:
+            made.append(Linear(fits.weights[n], fits.bias[n], n_classes))
+        else:
+            made.append(_by_sklearn(x, targets[n], float(penalties[n])))
+    return made
+
+
+def _by_sklearn(x: NDArray[np.float64], target: NDArray[np.int64], c: float) -> Linear:
+    from sklearn.linear_model import LogisticRegression
+
+    found = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-8, max_iter=1000).fit(x, target)
+    return Linear(found.coef_.T, found.intercept_, len(found.classes_), exact=False)
+
+
+def _ridges(
+    x: NDArray[np.float64], targets: NDArray[Any], alphas: NDArray[np.float64], n_classes: int
+) -> list[list[Linear]]:
+    """Fit each target with each alpha (scikit-learn's Ridge), from one singular value decomposition."""
+    centre, means = x.mean(axis=0), targets.mean(axis=1)
+    u, sizes, vt = np.linalg.svd(x - centre, full_matrices=False)
+    along = u.T @ (targets - means[:, None]).T
+    made = []
+    for n, mean in enumerate(means):
+        weights = [vt.T @ (sizes / (sizes**2 + alpha) * along[:, n]) for alpha in alphas]
+        made.append([Linear(w[:, None], np.array([mean - centre @ w]), n_classes) for w in weights])
+    return made

@@ -1,0 +1,138 @@
+"""The probe dashboard in a real JupyterLab: legend, a click on a layer, the causal test, a live fit and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, expect
+
+from tests.browser.lab import Kernel, Server, until
+from tests.browser.page import Notebook, watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+CELLS = (
+    """model = run.model
+task = rw.tasks.load("agreement", model, n=100)
+found = rw.probe((model, task.prompts), components=["resid_post", "attn_out"], folds=3, progress=False)
+w = rw.ProbeCurves(found, pairs=task.pairs)
+w""",
+)
+
+
+@pytest.fixture(scope="module")
+def opened(server: Server, browser: Browser, kernel: Kernel) -> Iterator[Notebook]:
+    server.write("probes.ipynb", *CELLS)
+    with watched(browser) as context:
+        notebook = Notebook(server, context, "probes.ipynb", kernel=kernel)
+        notebook.run()
+        notebook.page.locator(".bqplot .object_grp").first.wait_for()
+        yield notebook
+        notebook.kernel.run("import ipywidgets; ipywidgets.Widget.close_all()")
+        notebook.close()
+
+
+@pytest.fixture
+def lab(opened: Notebook) -> Iterator[Notebook]:
+    """The dashboard with nothing selected; nothing wrong on the page afterwards."""
+    opened.kernel.run("w.layer = None")
+    yield opened
+    opened.check()
+
+
+def output(lab: Notebook) -> Locator:
+    return lab.page.locator(".jp-Cell[data-windowed-list-index='0'] .jp-OutputArea")
+
+
+def panel(lab: Notebook) -> Locator:
+    return output(lab).locator(".rw-probe")
+
+
+def test_a_click_on_a_point_tells_what_stands_behind_it(lab: Notebook) -> None:
+    place = output(lab).locator(".bqplot .object_grp .dot").nth(1).bounding_box()
+    assert place is not None
+    lab.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    until(lambda: lab.kernel.value("w.layer") == 1, "the layer")
+    expect(panel(lab)).to_contain_text("resid_post, layer 1")
+    expect(panel(lab)).to_contain_text("selectivity")
+    counts = [float(text) for text in panel(lab).locator("td.rw-number").all_inner_texts()]
+    wanted = lab.kernel.value("found.confusion(1, component='resid_post').to_numpy().ravel().tolist()")
+    assert counts == pytest.approx(wanted, abs=0.051)
+    hardest = lab.kernel.value("found.hardest(1, 8, component='resid_post')['token'].tolist()")
+    shown = panel(lab).locator(".rw-sample .rw-center").all_inner_texts()
+    assert [text.replace("·", " ") for text in shown] == hardest
+
+
+def test_layers_and_curves_are_chosen_without_a_mouse(lab: Notebook) -> None:
+    chooser, which = output(lab).get_by_label("layer", exact=True), output(lab).get_by_label("curve", exact=True)
+    which.select_option("attn_out")
+    chooser.select_option("1")
+    expect(panel(lab)).to_contain_text("attn_out, layer 1")
+    assert lab.kernel.value("[w.selected, w.layer]") == ["attn_out", 1]
+    lab.kernel.run("w.select(3, 'resid_post')")
+    expect(panel(lab)).to_contain_text("resid_post, layer 3")
+    expect(chooser).to_have_value("3")
+
+
+def test_the_legend_toggles_curves(lab: Notebook) -> None:
+    shown = "[mark.visible for name, what, mark in w._chart._marks if what == 'shuffled']"
+    assert lab.kernel.value(shown) == [True, True]
+    box = output(lab).get_by_label("shuffled labels")
+    box.uncheck()
+    until(lambda: lab.kernel.value(shown) == [False, False], "the curves to go")
+    box.check()
+    until(lambda: lab.kernel.value(shown) == [True, True], "the curves to come back")
+
+
+def test_erasing_the_direction_tells_in_place_whether_it_is_used(lab: Notebook) -> None:
+    lab.kernel.run("w.select(3, 'resid_post')")
+    panel(lab).get_by_role("button", name="Erase this direction").click()
+    expect(panel(lab).locator(".rw-verdict")).to_contain_text("layer 3, and used")
+    wanted = lab.kernel.value("found.causal_test(3, model, task.pairs, component='resid_post').verdict")
+    expect(panel(lab).locator(".rw-verdict")).to_have_text(wanted)
+    assert lab.kernel.value("w.causal.verdict") == wanted
+
+
+def test_a_live_fit_is_drawn_beside_the_others(lab: Notebook) -> None:
+    lab.kernel.run("w._beside.value = False")
+    output(lab).get_by_label("task", exact=True).select_option("sentiment")
+    output(lab).get_by_label("beside the others").check()
+    output(lab).get_by_label("prompts", exact=True).fill("40")
+    output(lab).get_by_label("prompts", exact=True).press("Enter")
+    output(lab).get_by_role("button", name="Fit").click()
+    until(lambda: len(lab.kernel.value("list(w.results)")) == 2, "the fit")
+    assert lab.kernel.value("w.results['sentiment · resid_post'].samples['prompt'].nunique()") == 40
+    expect(output(lab).get_by_label("sentiment · resid_post")).to_be_checked()
+    expect(output(lab).get_by_role("button", name="Fit")).to_be_visible()
+
+
+def test_a_fit_is_cancelled_and_the_picture_stays(lab: Notebook) -> None:
+    before = lab.kernel.value("list(w.results)")
+    output(lab).get_by_label("task", exact=True).select_option("facts")
+    output(lab).get_by_label("prompts", exact=True).fill("400")
+    output(lab).get_by_label("prompts", exact=True).press("Enter")
+    lab.kernel.run(
+        "import resid_widgets.widgets.probe_live as live, threading\n"
+        "gate, collect = threading.Event(), live.collect\n"
+        "def slow(*args, **kwargs):\n    gate.wait(60)\n    return collect(*args, **kwargs)\n"
+        "live.collect = slow"
+    )
+    try:
+        output(lab).get_by_role("button", name="Fit").click()
+        output(lab).get_by_role("button", name="Cancel").click()
+        until(lambda: lab.kernel.value("w._stop.is_set()"), "the wish to stop")
+    finally:
+        lab.kernel.run("gate.set(); live.collect = collect")
+    expect(output(lab).get_by_text("Cancelled.")).to_be_visible()
+    assert lab.kernel.value("list(w.results)") == before
+
+
+def test_what_cannot_be_fitted_is_said_and_the_picture_stays(lab: Notebook) -> None:
+    before = lab.kernel.value("list(w.results)")
+    lab.kernel.run("w._options['kind'] = 'wrong'")
+    output(lab).get_by_role("button", name="Fit").click()
+    expect(panel(lab)).to_contain_text("kind='wrong': must be one or several of")
+    lab.kernel.run("w._options.pop('kind')")
+    assert lab.kernel.value("list(w.results)") == before
+    lab.kernel.run("w._panel.say('ready')")
