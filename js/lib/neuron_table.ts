@@ -66,7 +66,7 @@ export class NeuronTable {
     signal: AbortSignal,
   ) {
     const table = h("table", "rw-table", {}, h("thead", "", {}, this.#head), this.#body);
-    this.#scroll = h("div", "rw-table-scroll", { role: "region", "aria-label": "Neurons" }, table, this.#more);
+    this.#scroll = h("div", "rw-table-scroll", {}, table, this.#more);
     const label = h("label", "rw-control", {}, h("span", "", {}, "search"), this.#search);
     this.el = h("div", "rw-table-box", {}, h("div", "rw-context-head", {}, label, this.#count), this.#scroll);
     const on = { signal };

@@ -32,11 +32,13 @@ class ProbeChart(ipywidgets.VBox):
         Called with the name of a series and a layer.
     """
 
+    _open = False
+
     def __init__(self, clicked: Callable[[str, int], None]) -> None:
         self._clicked = clicked
         self._x, self._y = LinearScale(), LinearScale()
         self._across = Axis(scale=self._x, label="layer", tick_format="d", grid_lines="none", label_color=GREY)
-        self._up = Axis(scale=self._y, orientation="vertical", tick_format=".2f", label_offset="44px", label_color=GREY)
+        self._up = Axis(scale=self._y, side="left", tick_format=".2f", label_offset="44px", label_color=GREY)
         self._cursor = Lines(x=[], y=[], scales=self._scales, colors=[GREY], stroke_width=1.5, line_style="dotted")
         self._growing = Lines(
             x=[], y=[], scales=self._scales, colors=[GREY], stroke_width=2, marker="circle", marker_size=30
@@ -56,6 +58,7 @@ class ProbeChart(ipywidgets.VBox):
         super().__init__(
             [self.legend, self.figure], layout=ipywidgets.Layout(flex="1 1 360px", min_width="0", width="100%")
         )
+        self._open = True
 
     @property
     def _scales(self) -> dict[str, Any]:
@@ -99,9 +102,11 @@ class ProbeChart(ipywidgets.VBox):
 
     def close(self) -> None:
         """Remove it, with all that it is made of."""
-        mine = [*self._made, self._cursor, self._growing, self._across, self._up, self._x, self._y, self.legend]
-        for widget in [*mine, self.figure.scale_x, self.figure.scale_y, self.figure]:
-            widget.close()
+        if self._open:  # also called for one that was never made
+            self._open = False
+            parts = [self._cursor, self._growing, self._across, self._up, self._x, self._y, self.legend]
+            for widget in [*self._made, *parts, self.figure.scale_x, self.figure.scale_y, self.figure]:
+                widget.close()
         super().close()
 
     def _band(self, series: Series) -> None:

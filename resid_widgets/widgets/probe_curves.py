@@ -33,6 +33,7 @@ from resid_widgets.widgets.probe_live import (
     CancelledError,
     Fitted,
     Wish,
+    check_options,
     check_wish,
     components_of,
     fit,
@@ -65,6 +66,8 @@ class ProbeCurves(ProbeExports, ipywidgets.VBox):
         Pairs of prompts (``rw.tasks.load(...).pairs``) that the causal test of given results is run on.
     layer
         The layer that is selected at first.
+    folds
+        Of what is fitted here, until the field says otherwise.
     **options
         Further options of `resid_widgets.probe` for what is fitted here (``seeds``, ``metric``, ``kind``, ...).
 
@@ -85,7 +88,7 @@ class ProbeCurves(ProbeExports, ipywidgets.VBox):
 
     layer: Any = t.Any(None)
     selected: Any = t.Any(None)
-    status = t.Unicode("", read_only=True)
+    _closed = True  # until it is made
 
     def __init__(
         self,
@@ -95,19 +98,20 @@ class ProbeCurves(ProbeExports, ipywidgets.VBox):
         prompts: Any = None,
         pairs: Any = None,
         layer: Any = None,
+        folds: Any = 5,
         **options: Any,
     ) -> None:
+        check_options(options)
         self._own = None if prompts is None else list(getattr(prompts, "prompts", prompts))
         self._options, self._given_pairs = options, list(getattr(pairs, "pairs", pairs) or ())
         self._pairs: dict[Any, Sequence[Any]] = {}
         self._causal: dict[tuple[str, int], CausalTest] = {}
         self._stop = Event()
         self._name = object()
-        self._closed = False
         is_model = isinstance(source, ResidualModel) or hasattr(source, "original_model")
         if is_model:
             self._model: ResidualModel | None = as_model(source)
-            wish = Wish(FIRST_TASK if task is None and not self._own else task or YOURS)
+            wish = Wish(FIRST_TASK if task is None and not self._own else task or YOURS, folds=folds)
             check_wish(self._model, wish, self._own)
             first = fit(self._model, wish, self._own, options, lambda *_: None, Event())
             self._results: dict[Any, Probe] = {_key(wish): first.result}
@@ -119,13 +123,14 @@ class ProbeCurves(ProbeExports, ipywidgets.VBox):
             self._results = dict(as_results(source))
             known = next((result.model for result in self._results.values() if result.model is not None), None)
             self._model = None if known is None else as_model(known)
-            wish = Wish(YOURS if self._own else FIRST_TASK)
+            wish = Wish(YOURS if self._own else FIRST_TASK, folds=folds)
         self._series: tuple[Series, ...] = series_of(self._results)
         self._lock = RLock() if self._model is None else self._model.lock
         self._worker = worker_of(self if self._model is None else self._model.bridge, self._lock)
         self._chart = ProbeChart(self._clicked)
         self._panel = ProbePanel(self._asked)
         self._build(wish)
+        self._closed = False
         super().__init__([self._fitting, self._chart_row, self._foot], layout=ipywidgets.Layout(width="100%"))
         self._redraw()
         if layer is not None:
@@ -243,7 +248,7 @@ class ProbeCurves(ProbeExports, ipywidgets.VBox):
         )
         number = {"style": {"description_width": "initial"}}
         self._folds = ipywidgets.BoundedIntText(
-            5, min=2, max=20, description="folds", layout=ipywidgets.Layout(width="100px"), **number
+            wish.folds, min=2, max=20, description="folds", layout=ipywidgets.Layout(width="100px"), **number
         )
         self._count = ipywidgets.BoundedIntText(
             PROMPTS, min=20, max=5000, step=20, description="prompts", layout=ipywidgets.Layout(width="130px"), **number

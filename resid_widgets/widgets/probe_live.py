@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
@@ -28,6 +29,9 @@ YOURS = "your prompts"
 PROMPTS = 200
 COLLECTING = 0.3
 """Share of the progress bar that collecting takes."""
+
+OPTIONS = ("seeds", "metric", "kind", "estimator", "k", "penalties", "inner", "mdl")
+"""Options of `resid_widgets.probe` that a dashboard's fits take."""
 
 Report = Callable[[float, str, Sequence[int], "NDArray[np.float64] | None"], None]
 """Told the share that is done, what is being done, and the curve so far."""
@@ -92,6 +96,21 @@ def check_wish(model: ResidualModel, wish: Wish, own: Sequence[Any] | None) -> N
             raise InputError.about(name, value, f"must be one of {', '.join(allowed)}", "Choose one of them.")
     whole_number("folds", wish.folds, 2, 20, "5 is the default.")
     whole_number("prompts", wish.prompts, 20, 5000, f"{PROMPTS} is the default.")
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what is no option of a fit (a typing error would be found only when somebody fits).
+
+    Raises
+    ------
+    InputError
+        For the first unknown name.
+    """
+    for name in options:
+        if name not in OPTIONS:
+            near = difflib.get_close_matches(name, OPTIONS, n=1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise InputError(f"ProbeCurves has no option {name!r}. {hint}Its options are folds, {', '.join(OPTIONS)}.")
 
 
 def components_of(model: ResidualModel) -> list[str]:
