@@ -2,9 +2,9 @@
 
 A 48 x 2048 grid: JavaScript time from a frame's arrival to drawn, hovering, and its size on the wire beside the same
 grid as JSON. The tiny model: from a click to what Python answers being painted, beside an empty round trip, in
-interleaved rounds; also from a click that ablates to the new metric, next tokens and picture. All times of the page are taken inside it, from the event's own time stamp to the second animation
-frame after the answer stands there (about 33 ms of each, for a frame that is certainly painted). Run it on a machine
-that does little else.
+interleaved rounds; also from a click that ablates to the new metric, next tokens and picture. All times of the page
+are taken inside it, from the event's own time stamp to the second animation frame after the answer stands there (about
+33 ms of each, for a frame that is certainly painted). Run it on a machine that does little else.
 """
 
 from __future__ import annotations

@@ -54,13 +54,13 @@ export interface PanelContent {
 }
 
 /** The synced traits. Only Python writes them. */
-export interface PanelModel {
+export interface Model {
   content: PanelContent | null;
   status: Status;
 }
 
 interface PanelHost extends Omit<HostModel, "get"> {
-  get<K extends keyof PanelModel>(name: K): PanelModel[K];
+  get<K extends keyof Model>(name: K): Model[K];
 }
 
 export interface PanelContext {

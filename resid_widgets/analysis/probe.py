@@ -126,7 +126,7 @@ def probe(
     seeds = _seeds(seeds)
     recipes = _recipes(kind, estimator, classify, metric, k, _penalties(penalties, classify))
     tracker = sweeping(progress, stop)
-    given = _data(data, labels, groups, control_units, components, layers, positions, progress)
+    given = _data(data, labels, groups, control_units, components, layers, positions, progress, classify)
     codes, classes = _codes(given.labels, classify)
     recipes = tuple(Recipe(r.kind, len(classes), r.penalties, r.k, r.estimator) for r in recipes)
     made = make_folds(codes if classify else None, given.groups, folds, seeds, inner)
@@ -136,7 +136,15 @@ def probe(
 
 
 def _data(
-    data: Any, labels: Any, groups: Any, units: Any, components: Any, layers: Any, positions: Any, progress: Any
+    data: Any,
+    labels: Any,
+    groups: Any,
+    units: Any,
+    components: Any,
+    layers: Any,
+    positions: Any,
+    progress: Any,
+    classify: bool,
 ) -> ProbeData:
     if isinstance(data, Mapping):
         if positions is not None:
@@ -159,6 +167,14 @@ def _data(
     prompts = list(getattr(prompts, "prompts", prompts))  # a task has prompts
     if positions is None:
         positions = "given" if prompts and all(hasattr(prompt, "position") for prompt in prompts) else "last"
+    if labels is None:  # what cannot be probed is found out before the model runs
+        own = [getattr(prompt, "label", None) for prompt in prompts]
+        if any(label is None for label in own):
+            rule = f"{sum(label is None for label in own)} of the {len(own)} prompts have no label"
+            raise InputError.about("labels", None, rule, "Give labels=, one for each prompt.")
+        _codes(np.asarray(own), classify)
+    elif not isinstance(labels, str) and len(labels) == len(prompts):
+        _codes(np.asarray(labels), classify)
     kept = "resid_post" if components is None else components
     found = collect(model, prompts, kept, positions, layers=layers, progress=progress is not False)
     return from_activations(found, labels, groups, units, None, None, None)

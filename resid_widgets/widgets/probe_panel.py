@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import numpy as np
@@ -35,6 +35,8 @@ class ProbePanel(anywidget.AnyWidget):
         Called with a message of the front-end: its number, and what it says.
     """
 
+    FRONT_END: ClassVar[str] = "probe_panel"
+
     _esm = t.Unicode().tag(sync=True)
     _css = t.Unicode().tag(sync=True)
     content: Any = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)
@@ -47,11 +49,11 @@ class ProbePanel(anywidget.AnyWidget):
 
     @t.default("_esm")
     def _script(self) -> str:
-        return front_end("probe_panel")[0]
+        return front_end(self.FRONT_END)[0]
 
     @t.default("_css")
     def _style(self) -> str:
-        return front_end("probe_panel")[1]
+        return front_end(self.FRONT_END)[1]
 
     def show(self, content: dict[str, Any]) -> None:
         """Put something else on show."""

@@ -431,3 +431,20 @@ def test_bad_questions_to_a_result_are_explained() -> None:
     ):
         with pytest.raises(InputError):
             call()
+
+
+def test_labels_that_cannot_be_probed_are_refused_before_the_model_runs(tiny, monkeypatch):
+    import resid_widgets as rw
+    from resid_widgets.models import collect
+
+    def run(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the model was run")
+
+    monkeypatch.setattr(collect, "collect", run)
+    texts = ["Mary went to the store", "John went to the park"]
+    for labels, message in (
+        (None, "labels=None: 2 of the 2 prompts have no label"),
+        (["same", "same"], "there is one class only"),
+    ):
+        with pytest.raises(rw.InputError, match=message):
+            rw.probe((tiny, texts), labels)

@@ -15,12 +15,12 @@ def classes() -> dict[str, type]:
     """Return the widget classes by the name of their front-end."""
     import importlib
 
-    from resid_widgets.widgets.base import ResidWidget
+    import anywidget
 
     for name in WIDGETS:
         importlib.import_module(f"resid_widgets.widgets.{name}")
     found: dict[str, type] = {}
-    waiting = [ResidWidget]
+    waiting = [anywidget.AnyWidget]
     while waiting:
         each = waiting.pop()
         waiting += each.__subclasses__()
@@ -31,8 +31,10 @@ def classes() -> dict[str, type]:
 
 def model_keys(widget: str) -> set[str]:
     """Return the keys of the `Model` that a widget's TypeScript works with: its own, or the shared one."""
-    for path in (ROOT / "js" / "widgets" / f"{widget}.ts", ROOT / "js" / "lib" / "model.ts"):
-        body = re.search(r"export interface Model [^{]*\{(.*?)\n\}", path.read_text(encoding="utf-8"), re.DOTALL)
+    js = ROOT / "js"
+    for path in (js / "widgets" / f"{widget}.ts", js / "lib" / f"{widget}.ts", js / "lib" / "model.ts"):
+        source = path.read_text(encoding="utf-8") if path.exists() else ""
+        body = re.search(r"export interface Model [^{]*\{(.*?)\n\}", source, re.DOTALL)
         if body:
             return set(re.findall(r"^  (\w+)\??:", body[1], re.MULTILINE))
     raise AssertionError(f"no Model for {widget}")
@@ -83,9 +85,15 @@ def test_a_rebuilt_front_end_is_read_again(tmp_path, monkeypatch):
 def test_a_widget_carries_its_front_end(widget, front_end_files, llama_run):
     import resid_widgets as rw
 
-    pair = {"corrupt": [*llama_run.token_ids[:-1], 0], "metric": rw.logit_diff(1, 2)}
-    more = pair if widget == "patching_heatmap" else {}
-    made = classes()[widget](llama_run, **more)
+    metric = rw.logit_diff(1, 2)
+    source, more = llama_run, {}
+    if widget == "patching_heatmap":
+        more = {"corrupt": [*llama_run.token_ids[:-1], 0], "metric": metric}
+    elif widget == "grid_heatmap":
+        source = rw.ablation_sweep(llama_run, metric, "attn_out", "mean", progress=False)
+    elif widget == "probe_panel":
+        source = print  # whom it asks
+    made = classes()[widget](source, **more)
     static = ROOT / "resid_widgets" / "static"
     assert made._esm == (static / f"{widget}.js").read_text(encoding="utf-8")
     assert made._css == (static / f"{widget}.css").read_text(encoding="utf-8")

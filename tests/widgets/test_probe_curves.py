@@ -169,7 +169,7 @@ def test_it_fits_live_from_a_model(tiny):
 
     with pytest.raises(rw.InputError, match="task='nothing': must be one of"):
         rw.ProbeCurves(tiny, "nothing")
-    with pytest.raises(rw.InputError, match="no option 'seed'. Did you mean 'seeds'"):
+    with pytest.raises(rw.InputError, match=r"no option 'seed'\. Did you mean 'seeds'"):
         rw.ProbeCurves(tiny, "sentiment", seed=3)
     widget = rw.ProbeCurves(tiny, "sentiment", prompts=rw.tasks.load("agreement", tiny, n=40), folds=3)
     assert [series.name for series in widget._series] == ["sentiment"]
