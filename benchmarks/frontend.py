@@ -206,6 +206,12 @@ def echo_click(tab: Tab, kind: str) -> Callable[[], None]:
     return act
 
 
+def middle(tab: Tab, row: int, col: int, rows: int, cols: int) -> tuple[float, float]:
+    """Return where a cell's middle is on the page."""
+    x, y, width, height = tab.ask("rw.cells()")
+    return x + (col + 0.5) * width / cols, y + (rows - row - 0.5) * height / rows
+
+
 def cell_click(tab: Tab, rows: int, cols: int) -> Callable[[], None]:
     """Return an action: click a cell, never the one of the click before, and wait for what only Python knows of it."""
     order = [(row, col) for row in range(rows) for col in range(1, cols)]
@@ -214,8 +220,7 @@ def cell_click(tab: Tab, rows: int, cols: int) -> Callable[[], None]:
 
     def act() -> None:
         row, col = next(turn)
-        x, y, width, height = tab.ask("rw.cells()")
-        place = (x + (col + 0.5) * width / cols, y + (rows - row - 0.5) * height / rows)
+        place = middle(tab, row, col, rows, cols)
         tab.move(*place)
         settle(tab)
         heading = json.dumps([f"layer {row} ", f" position {col}"])
@@ -240,8 +245,7 @@ def ablating_click(tab: Tab, rows: int, cols: int) -> Callable[[], None]:
 
     def act() -> None:
         row, col = next(turn)
-        x, y, width, height = tab.ask("rw.cells()")
-        place = (x + (col + 0.5) * width / cols, y + (rows - row - 0.5) * height / rows)
+        place = middle(tab, row, col, rows, cols)
         tab.move(*place)
         settle(tab)
         tab.ask(

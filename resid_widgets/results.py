@@ -92,8 +92,38 @@ class Scale:
     units: str = ""
 
 
+class Files:
+    """What a figure and a table leave as files."""
+
+    def plot(self) -> Figure:
+        """Draw as a matplotlib figure."""
+        raise NotImplementedError
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the numbers as a table."""
+        raise NotImplementedError
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write `to_dataframe` as UTF-8 CSV and return the path."""
+        path = writable(path)
+        self.to_dataframe().to_csv(path, index=False)
+        return path
+
+    def to_png(self, path: str | Path, dpi: int = 150) -> Path:
+        """Write the figure as PNG and return the path."""
+        path = writable(path)
+        self.plot().savefig(path, format="png", dpi=dpi, bbox_inches="tight")
+        return path
+
+    def to_svg(self, path: str | Path) -> Path:
+        """Write the figure as SVG and return the path."""
+        path = writable(path)
+        self.plot().savefig(path, format="svg", bbox_inches="tight")
+        return path
+
+
 @dataclass(frozen=True, eq=False)
-class Result:
+class Result(Files):
     """Base of all results. Subclasses are frozen dataclasses that add fields.
 
     Attributes
@@ -126,24 +156,6 @@ class Result:
         """Return one row a cell: the dims, the non-index coords and the value."""
         name = self.values.name or self.values.attrs.get("long_name", "value")
         return self.values.rename(str(name)).to_dataframe().reset_index()
-
-    def to_csv(self, path: str | Path) -> Path:
-        """Write `to_dataframe` as UTF-8 CSV and return the path."""
-        path = writable(path)
-        self.to_dataframe().to_csv(path, index=False)
-        return path
-
-    def to_png(self, path: str | Path, dpi: int = 150) -> Path:
-        """Write the figure as PNG and return the path."""
-        path = writable(path)
-        self.plot().savefig(path, format="png", dpi=dpi, bbox_inches="tight")
-        return path
-
-    def to_svg(self, path: str | Path) -> Path:
-        """Write the figure as SVG and return the path."""
-        path = writable(path)
-        self.plot().savefig(path, format="svg", bbox_inches="tight")
-        return path
 
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML file that still hovers with no kernel and no network."""

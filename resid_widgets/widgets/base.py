@@ -20,7 +20,7 @@ from resid_widgets.models.worker import Job, current_worker, worker_of
 from resid_widgets.widgets import arguments, cells
 from resid_widgets.widgets.exports import Exports
 from resid_widgets.widgets.frame import Buffers, restored
-from resid_widgets.widgets.front_end import front_end
+from resid_widgets.widgets.front_end import FrontEndWidget
 from resid_widgets.widgets.inbox import Inbox
 from resid_widgets.widgets.page import page
 from resid_widgets.widgets.state import State, Stateful
@@ -31,7 +31,7 @@ READY = {"state": "ready", "text": ""}
 _frame_ids = count(1)
 
 
-class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
+class ResidWidget(Exports, Stateful, FrontEndWidget):
     """Base of the widgets. A subclass names its options and says what it computes (`_compute`) and tells (`_details`).
 
     Callbacks only enqueue: the model's one worker computes, and the latest request wins. From Python, setting a trait
@@ -40,12 +40,9 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
     only; the front-end sends messages, which `resid_widgets.widgets.inbox` answers.
     """
 
-    FRONT_END: ClassVar[str]
     SHOWS: ClassVar[tuple[type, ...]]
     POSITIONAL: ClassVar[tuple[str, ...]]
 
-    _esm = t.Unicode().tag(sync=True)
-    _css = t.Unicode().tag(sync=True)
     frame = t.Dict(read_only=True).tag(sync=True)
     layer = Selected(help="Selected layer, or None.").tag(sync=True)
     pos = Selected(help="Selected position, or None.").tag(sync=True)
@@ -94,14 +91,6 @@ class ResidWidget(Exports, Stateful, anywidget.AnyWidget):
         self._inbox = Inbox(self)
         self.on_msg(self._inbox.receive)
         cells.adopt(self)
-
-    @t.default("_esm")
-    def _script(self) -> str:
-        return front_end(self.FRONT_END)[0]
-
-    @t.default("_css")
-    def _style(self) -> str:
-        return front_end(self.FRONT_END)[1]
 
     # --- what a subclass says -------------------------------------------------------------------------------------
 

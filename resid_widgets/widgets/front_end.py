@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import ClassVar
+
+import anywidget
+import traitlets as t
 
 STATIC = Path(__file__).parents[1] / "static"
 HOW_TO_BUILD = "The front-end is not built. Run: npm --prefix js ci && npm --prefix js run build"
@@ -16,6 +20,23 @@ _STUB = """export default {
   },
 };
 """
+
+
+class FrontEndWidget(anywidget.AnyWidget):
+    """A widget that carries the built front-end of its name."""
+
+    FRONT_END: ClassVar[str]
+
+    _esm = t.Unicode().tag(sync=True)
+    _css = t.Unicode().tag(sync=True)
+
+    @t.default("_esm")
+    def _script(self) -> str:
+        return front_end(self.FRONT_END)[0]
+
+    @t.default("_css")
+    def _style(self) -> str:
+        return front_end(self.FRONT_END)[1]
 
 
 def front_end(name: str) -> tuple[str, str]:

@@ -184,7 +184,7 @@ class NeuronExplorer(ResidWidget):
                 "your text",
                 options["text"] if isinstance(options["text"], str) else "",
                 wide=True,
-                placeholder="type a text and press Enter: its activations are shown with the contexts",
+                placeholder="type a text, press Enter",
             ),
         ]
 

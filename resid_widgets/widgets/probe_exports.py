@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from resid_widgets.analysis.probe_series import Series
 from resid_widgets.figure_series import draw_series, hovering
-from resid_widgets.results import writable
+from resid_widgets.results import Files, writable
 from resid_widgets.widgets.page import write_whole
 
 if TYPE_CHECKING:
@@ -48,34 +46,8 @@ th {{ color: #5d6670; font-weight: 600; }}
 """
 
 
-class ProbeExports:
+class ProbeExports(Files):
     """What is drawn, as files."""
-
-    def plot(self) -> Figure:
-        """Draw what is shown as a matplotlib figure."""
-        raise NotImplementedError
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """Return one row a curve and layer."""
-        raise NotImplementedError
-
-    def to_csv(self, path: str | Path) -> Path:
-        """Write `to_dataframe` as UTF-8 CSV and return the path."""
-        path = writable(path)
-        self.to_dataframe().to_csv(path, index=False)
-        return path
-
-    def to_png(self, path: str | Path, dpi: int = 150) -> Path:
-        """Write the figure as PNG and return the path."""
-        path = writable(path)
-        self.plot().savefig(path, format="png", dpi=dpi, bbox_inches="tight")
-        return path
-
-    def to_svg(self, path: str | Path) -> Path:
-        """Write the figure as SVG and return the path."""
-        path = writable(path)
-        self.plot().savefig(path, format="svg", bbox_inches="tight")
-        return path
 
     def _figure(self, series: Sequence[Series]) -> Figure:
         """Draw one result as it draws itself, several in one panel."""

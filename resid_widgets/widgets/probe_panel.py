@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-import anywidget
 import numpy as np
 import traitlets as t
 
@@ -14,7 +13,7 @@ from resid_widgets.analysis.probe_score import METRICS
 from resid_widgets.analysis.probe_series import BASELINES, Series, sentence_of
 from resid_widgets.tokens import visible
 from resid_widgets.widgets.frame import plain
-from resid_widgets.widgets.front_end import front_end
+from resid_widgets.widgets.front_end import FrontEndWidget
 from resid_widgets.widgets.panel import number_text
 from resid_widgets.widgets.traits import write
 
@@ -26,7 +25,7 @@ AROUND = 6
 EFFECTS = {"erase": "Taken out of the stream", "add": "Added to the stream", "subtract": "Subtracted from the stream"}
 
 
-class ProbePanel(anywidget.AnyWidget):
+class ProbePanel(FrontEndWidget):
     """Shows what Python writes into `content`; asks by message for the causal test.
 
     Parameters
@@ -37,8 +36,6 @@ class ProbePanel(anywidget.AnyWidget):
 
     FRONT_END: ClassVar[str] = "probe_panel"
 
-    _esm = t.Unicode().tag(sync=True)
-    _css = t.Unicode().tag(sync=True)
     content: Any = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)
     status = t.Dict(READY, read_only=True).tag(sync=True)
 
@@ -46,14 +43,6 @@ class ProbePanel(anywidget.AnyWidget):
         super().__init__(**more)
         self._asked = ask
         self.on_msg(self._receive)
-
-    @t.default("_esm")
-    def _script(self) -> str:
-        return front_end(self.FRONT_END)[0]
-
-    @t.default("_css")
-    def _style(self) -> str:
-        return front_end(self.FRONT_END)[1]
 
     def show(self, content: dict[str, Any]) -> None:
         """Put something else on show."""
