@@ -13,11 +13,13 @@ from resid_widgets.analysis.probe_build import probe_result
 from resid_widgets.analysis.probe_data import ProbeData, from_activations, from_arrays
 from resid_widgets.analysis.probe_fit import ALPHAS, CS, KINDS, Recipe
 from resid_widgets.analysis.probe_folds import make_folds
+from resid_widgets.analysis.probe_memory import memory_needed
 from resid_widgets.analysis.probe_result import Probe
 from resid_widgets.analysis.probe_run import Fitting, Plan
 from resid_widgets.analysis.probe_score import METRICS
 from resid_widgets.analysis.sweep import sweeping
 from resid_widgets.errors import InputError
+from resid_widgets.models.memory import CPU, require_memory
 
 TASKS = ("classify", "regress")
 
@@ -102,7 +104,7 @@ def probe(
     ------
     InputError
         If there is one class only, there are fewer groups than folds, lengths do not fit, activations are not finite,
-        a position rule finds nothing, or another argument does not fit.
+        a position rule finds nothing, another argument does not fit, or the memory is not there.
 
     Notes
     -----
@@ -130,9 +132,13 @@ def probe(
     codes, classes = _codes(given.labels, classify)
     recipes = tuple(Recipe(r.kind, len(classes), r.penalties, r.k, r.estimator) for r in recipes)
     made = make_folds(codes if classify else None, given.groups, folds, seeds, inner)
-    fitting = Fitting(Plan(given, codes, recipes, made, seeds, metric, inner, bool(mdl)))
+    plan = Plan(given, codes, recipes, made, seeds, metric, inner, bool(mdl))
+    grid = max(len(recipe.penalties) for recipe in recipes)
+    peak = memory_needed(len(codes), given.d_model, len(classes), grid, int(np.prod(plan.shape)) * len(seeds))
+    require_memory(peak, CPU, "memory of the probes", "Probe fewer samples: positions=, or fewer prompts.")
+    fitting = Fitting(plan)
     fitting.run(tracker)
-    return probe_result(fitting, classes, folds, tracker)
+    return probe_result(fitting, classes, folds, tracker, peak)
 
 
 def _data(

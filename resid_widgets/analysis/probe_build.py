@@ -16,7 +16,7 @@ from resid_widgets.analysis.probe_score import METRICS, interval_over_folds
 from resid_widgets.analysis.sweep import Sweeping
 
 
-def probe_result(fitting: Fitting, classes: tuple[Any, ...], folds: int, tracker: Sweeping) -> Probe:
+def probe_result(fitting: Fitting, classes: tuple[Any, ...], folds: int, tracker: Sweeping, peak: int) -> Probe:
     """Put labels on what was found."""
     plan, data = fitting.plan, fitting.plan.data
     kinds = tuple(recipe.kind for recipe in plan.recipes)
@@ -84,6 +84,7 @@ def probe_result(fitting: Fitting, classes: tuple[Any, ...], folds: int, tracker
         uniform_length=float(uniform),
         compression=array(uniform / fitting.bits, "compression", "seed", "uniform / online code") if plan.mdl else None,
         model=data.model,
+        peak=peak,
         title=f"Probe{where}",
         sentence=(
             "What a probe reads off the stream on groups it has not seen, layer by layer. That a label can be "

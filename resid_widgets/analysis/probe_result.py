@@ -63,6 +63,8 @@ class Probe(Result):
         Bits ``[layer, seed]`` of the online code, bits of the uniform code, and uniform / code; None unless asked for.
     model
         The model, if the activations still know it.
+    peak
+        Bytes that the fits were said to use at most, beyond activations that are held in memory.
     title, sentence, origin
         For the picture.
     """
@@ -86,6 +88,7 @@ class Probe(Result):
     uniform_length: float
     compression: xr.DataArray | None
     model: Any
+    peak: int
     title: str
     sentence: str
     origin: str

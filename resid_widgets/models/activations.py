@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -19,13 +18,11 @@ from xarray.core import indexing
 from resid_widgets.errors import InputError
 from resid_widgets.models.activation_sources import Source, Stored
 from resid_widgets.models.batch_plan import Plan
-from resid_widgets.models.memory import human, require_memory
+from resid_widgets.models.memory import CPU, human, require_memory
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.store import MANIFEST, Store
 from resid_widgets.results import Check, Provenance
 from resid_widgets.tokens import visible
-
-CPU = torch.device("cpu")
 
 
 class Activations:

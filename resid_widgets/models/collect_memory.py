@@ -11,11 +11,9 @@ import torch
 from resid_widgets.errors import InputError
 from resid_widgets.models.batch_plan import Plan
 from resid_widgets.models.batches import Place
-from resid_widgets.models.memory import free_bytes, human, require_memory
+from resid_widgets.models.memory import CPU, free_bytes, human, require_memory
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.run_memory import estimate_memory
-
-CPU = torch.device("cpu")
 
 SAMPLE_BYTES, TOKEN_BYTES = 250, 50
 """What the table of samples, and the tokens of the plan as JSON and in provenance, take at most while they are made."""

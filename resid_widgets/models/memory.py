@@ -10,6 +10,8 @@ from torch import Tensor
 
 from resid_widgets.errors import InputError
 
+CPU = torch.device("cpu")
+
 
 def free_bytes(device: torch.device) -> int:
     """Bytes that can still be allocated on `device`."""
