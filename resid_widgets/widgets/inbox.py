@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +13,12 @@ from resid_widgets.models.worker import Job
 from resid_widgets.widgets.state import State
 
 log = logging.getLogger(__name__)
+
+PAGE_BITS = 20
+"""Ids of one page have what is above these bits in common, see ``js/lib/channel.ts``."""
+
+REMEMBERED = 64
+"""Kinds of requests whose newest id is kept."""
 
 
 @runtime_checkable
@@ -55,11 +62,14 @@ class Inbox:
     ``export``   ``format``               file with ``name``, ``mime`` and one buffer
     ===========  =======================  ================================================================
 
-    A request that a later one of its kind overtakes is answered done.
+    A request that a later one of its kind overtakes is answered done. Ids grow from request to request of a page, and
+    tell which is later: a host with several threads (ipykernel 7.4) may hand them over in another order.
     """
 
     def __init__(self, widget: Host) -> None:
         self._widget = widget
+        self._in_order = threading.RLock()
+        self._newest: dict[tuple[int, str], int] = {}
 
     def receive(self, _: Any, content: Any, buffers: Any) -> None:
         """Take one message. Never raises: an error goes where the user and the log see it."""
@@ -107,9 +117,26 @@ class Inbox:
             if job.claimed and not answers:
                 self._done(number)
 
-        self._widget._request(
-            what, whole, failed=lambda error: self._failed(number, error), dropped=lambda: self._dropped(number)
-        )
+        with self._in_order:  # or a later one could slip in between
+            if self._is_late(number, what):
+                self._done(number)
+                return
+            self._widget._request(
+                what, whole, failed=lambda error: self._failed(number, error), dropped=lambda: self._dropped(number)
+            )
+
+    def _is_late(self, number: Any, what: str) -> bool:
+        """Tell whether a later request of the same kind, from the same page, was here before."""
+        if not isinstance(number, int):
+            return False
+        key = (number >> PAGE_BITS, what)
+        late = number < self._newest.get(key, number)
+        if not late:
+            self._newest.pop(key, None)
+            self._newest[key] = number
+            while len(self._newest) > REMEMBERED:
+                del self._newest[next(iter(self._newest))]
+        return late
 
     def _send_frame(self, number: Any, frame_id: Any) -> None:
         """Send the arrays of the picture that is shown. They are at hand, so this needs no worker."""

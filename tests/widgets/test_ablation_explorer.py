@@ -264,6 +264,26 @@ def test_a_whole_layer_is_an_intervention_of_its_own(explorer, front):
     assert explorer.edited == [[2, 4]]
 
 
+def test_a_message_that_comes_late_does_not_take_the_place_of_a_later_one(llama_run, page):
+    """ipykernel 7.4 hands messages over on two threads, now and then in another order."""
+    import resid_widgets as rw
+
+    widget = rw.AblationExplorer(llama_run)
+    shown, first = page(widget), 7 << 20
+    both, one = [[1, 2], [2, 3]], [[1, 2]]
+    for number, on in ((first + 3, both), (first + 1, one)):
+        shown.post({"id": number, "kind": "edit", "batch": 0, "on": on, "off": [], "drop": []})
+        shown.post({"id": number + 1, "kind": "select", "layer": on[-1][0], "pos": on[-1][1]})
+    assert widget.wait(120)
+    assert sorted(widget.edited) == both
+    assert (widget.layer, widget.pos) == (2, 3)
+    assert all(shown.answer(first + n)[0]["kind"] == "done" for n in range(1, 5))
+    # Another page counts anew.
+    shown.post({"id": 3 << 20, "kind": "edit", "batch": 0, "on": [], "off": [[1, 2]], "drop": []})
+    assert widget.wait(120)
+    assert widget.edited == [[2, 3]]
+
+
 def test_the_same_message_twice_is_the_same_state(explorer, front):
     edit(front, [2, 4], [0, 1])
     before = explorer.interventions
