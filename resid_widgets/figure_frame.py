@@ -80,8 +80,8 @@ def framed(title: str, sentence: str, checks: Sequence[Check], origin: str, tota
     says = wrap(drawable(sentence), "sans", BODY, room)
     foot = [entry for check in checks for entry in _foot_lines(check, room)]
     widths = [width(text, "sans", SMALL) + MARK_ROOM for _, _, text in foot]
-    origin = drawable(origin)
-    rows = flow([*widths, width(origin, "sans", SMALL)], ITEM_GAP, room)
+    origins = wrap(drawable(origin), "sans", SMALL, room)
+    rows = flow([*widths, *(width(line, "sans", SMALL) for line in origins)], ITEM_GAP, room)
     above = TOP + TITLE_HEIGHT * len(titles) + LINE_HEIGHT * len(says) + 0.12
     height = above + body + LINE_HEIGHT * len(rows) + BOTTOM
     figure = Picture(figsize=(total, height), facecolor="white")
@@ -94,8 +94,8 @@ def framed(title: str, sentence: str, checks: Sequence[Check], origin: str, tota
     for n, row in enumerate(rows):
         x, y = TOP, height - BOTTOM - (len(rows) - n) * LINE_HEIGHT
         for index in row:
-            if index == len(foot):  # where it came from, at the right
-                made.place(total - TOP, y, origin, SMALL, DIM, side="right")
+            if index >= len(foot):  # where it came from, at the right
+                made.place(total - TOP, y, origins[index - len(foot)], SMALL, DIM, side="right")
                 continue
             mark, colour, text = foot[index]
             if mark:

@@ -15,6 +15,8 @@ from resid_widgets.models.tiny import grammar, words
 from resid_widgets.models.tiny.choices import Choices
 from resid_widgets.models.tiny.grammar import Pools, Sentence
 from resid_widgets.models.tiny.questions import QUESTIONS
+from resid_widgets.models.tiny.templates import TEMPLATES
+from resid_widgets.models.tiny.vocabulary import PIECE
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,46 @@ class Task:
     pairs: list[Pair] = field(repr=False)
 
 
-# Sentences drawn in a row without a new one among them, before the task counts as used up.
+# Sentences drawn in a row without a new one among them, before the task (or a word of it) counts as used up.
 _PATIENCE = 10_000
+
+# The grammar's words by part of speech: its pools, and what its sentence frames add. Left out: pronouns and
+# determiners, too few to hold some of them out, and "show", which is said as a noun and as a verb.
+_PARTS: dict[str, list[str]] = {
+    "noun": words.unique(
+        [
+            *words.PLACES,
+            *words.OBJECTS,
+            *words.THINGS,
+            *words.SHE_RATES,
+            *(word for pair in words.NOUNS for word in pair),
+        ]
+    ),
+    "verb": words.unique(
+        [
+            *(word for pair in words.VERBS for word in pair),
+            *words.ACTIONS,
+            *"went gave handed passed took sold sent met walked saw".split(),
+        ]
+    ),
+    "adjective": words.unique(
+        [
+            *words.STATES,
+            *words.MOODS,
+            *words.VERDICTS.values(),
+            *words.ADJECTIVES["positive"],
+            *words.ADJECTIVES["negative"],
+        ]
+    ),
+    "preposition": [*words.PREPOSITIONS, "to", "at", "in", "of", "on"],
+    "name": words.unique([*words.NAMES, *words.CAPITALS, *(capital for capital, _ in words.CAPITALS.values())]),
+}
+_PARTS["noun"].remove("show")
+_FORMS = {form: pair[0] for pair in (*words.NOUNS, *words.VERBS) for form in pair}
+# Random words in a row have no syntax.
+_SPEAKING = [kind for kind in TEMPLATES if kind != "induction"]
+# Words of each part of speech that a tokenizer must have, so that five folds can hold some out.
+_FEWEST_WORDS = 5
 
 T = TypeVar("T", Prompt, Pair)
 
@@ -122,13 +162,76 @@ def load(name: str, model_or_tokenizer: Any, n: int = 100, seed: int = 0, *, hel
     """
     if not isinstance(name, str) or name not in QUESTIONS:
         raise InputError.about("name", name, "there is no such task", f"Choose from {names()}.")
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise InputError.about("n", n, "the number of prompts must be a whole number of at least 1", "Give n=100, say.")
+    _require_count(n)
     spelling = _Spelling(_tokenizer_of(model_or_tokenizer))
     pools, note = _usable(name, spelling)
     prompts = _draw(name, "prompts", spelling.prompt, pools, n=n, seed=seed, held_out=held_out)
     pairs = _draw(name, "pairs", spelling.pair, pools, n=n, seed=seed, held_out=held_out)
     return Task(name, f"{QUESTIONS[name].text} {note}", prompts, pairs)
+
+
+def parts_of_speech(model_or_tokenizer: Any, n: int = 200, seed: int = 0) -> list[Prompt]:
+    """Sentences of the grammar, cut right after a word; the label is that word's part of speech.
+
+    Labels are noun, verb, adjective, preposition and name, in turn. All are single tokens, and never a prompt's first
+    word. A prompt's group is its word (*key* and *keys*, *is* and *are* are one): folds hold out whole words, and a
+    probe must know a noun that it has not seen. Were the same words on both sides, it could remember a list of them.
+
+    Parameters
+    ----------
+    model_or_tokenizer, seed
+        As in `load`.
+    n
+        Number of prompts, all different. A larger one only adds to them.
+
+    Raises
+    ------
+    InputError
+        If there is no tokenizer, too few words of a part of speech are single tokens of it, or there are fewer than `n`
+        different prompts.
+
+    Examples
+    --------
+    >>> prompt = parts_of_speech(model)[0]
+    >>> prompt.text, prompt.label
+    ('The car near', 'preposition')
+    """
+    _require_count(n)
+    spelling = _Spelling(_tokenizer_of(model_or_tokenizer))
+    known = {part: [word for word in pool if spelling.knows([word])] for part, pool in _PARTS.items()}
+    for part, pool in known.items():
+        if len(pool) < _FEWEST_WORDS:
+            rule = f"only {len(pool)} of {len(_PARTS[part])} {part} words are single tokens of its tokenizer"
+            raise InputError.about("model_or_tokenizer", model_or_tokenizer, rule, "Take one with a larger vocabulary.")
+    choose = Choices.seeded("parts of speech", seed)
+    cuts: dict[str, list[str]] = {word: [] for pool in known.values() for word in pool}  # texts that end in the word
+    seen: set[str] = set()
+    made: list[Prompt] = []
+    while len(made) < n:
+        part = list(known)[len(made) % len(known)]
+        if not known[part]:
+            remedy = f"Ask for n={len(made)} or fewer."
+            raise InputError.about("n", n, f"there are only {len(made)} different prompts in equal shares here", remedy)
+        word = choose.pick(known[part])
+        missed = 0
+        while not cuts[word] and missed < _PATIENCE:
+            missed += 1
+            text = grammar.sentence(choose.pick(_SPEAKING), choose).text
+            for piece in PIECE.finditer(text):
+                said, cut = piece.group().strip(), text[: piece.end()]
+                if piece.start() and said in cuts and cut not in seen:
+                    seen.add(cut)
+                    cuts[said].append(cut)
+        if cuts[word]:
+            made.append(spelling.cut(cuts[word].pop(0), part, _FORMS.get(word, word)))
+        else:
+            known[part].remove(word)  # all is said that can be said before it
+    return made
+
+
+def _require_count(n: Any) -> None:
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise InputError.about("n", n, "the number of prompts must be a whole number of at least 1", "Give n=100, say.")
 
 
 class _Spelling:
@@ -142,10 +245,14 @@ class _Spelling:
 
     def prompt(self, drawn: Sentence) -> Prompt:
         """The sentence up to its answer, labelled."""
-        ids = list(self._tokenizer(drawn.prompt)["input_ids"])
+        return self.cut(drawn.prompt, drawn.label, drawn.group)
+
+    def cut(self, text: str, label: str, group: str) -> Prompt:
+        """A text that is read at its last token."""
+        ids = list(self._tokenizer(text)["input_ids"])
         while ids[-1] in self._marks:  # what some tokenizers add at the end
             ids.pop()
-        return Prompt(drawn.prompt, drawn.label, drawn.group, len(ids) - 1)
+        return Prompt(text, label, group, len(ids) - 1)
 
     def pair(self, drawn: Sentence) -> Pair | None:
         """The sentence and its corrupt twin, or None where this tokenizer does not cut them alike."""

@@ -266,3 +266,76 @@ def test_tasks_need_no_torch() -> None:
     code = "import sys, resid_widgets.tasks; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Written out by hand, not taken from the grammar's tables.
+SPEECH = {
+    "noun": "key keys boxes horse store school drink knife movie story nurse judge model park guests",
+    "verb": "is are was were looks look seems seem laughed ran left gave sold met saw called went",
+    "adjective": "old new small red wonderful terrible painful late happy good bad quiet nasty angry",
+    "preposition": "near behind beside above below under to at in of on",
+    "name": "Mary John Victoria Mark Grace France Paris Turkey China Lima Cuba Santiago",
+}
+LABEL_OF = {word: part for part, listed in SPEECH.items() for word in listed.split()}
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_parts_of_speech_are_balanced_single_tokens_with_the_right_labels(kind: str) -> None:
+    from resid_widgets import tasks
+
+    tokenizer = TOKENIZERS[kind]()
+    prompts = tasks.parts_of_speech(tokenizer, n=202)
+    assert len({prompt.text for prompt in prompts}) == 202
+    counts = Counter(prompt.label for prompt in prompts)
+    assert set(counts) == set(SPEECH)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    checked = set()
+    for prompt in prompts:
+        *before, word = prompt.text.split()
+        assert before, "never the first word"
+        ids = tokenizer(prompt.text)["input_ids"]
+        [token] = plain(tokenizer, f"The {word}")[len(plain(tokenizer, "The")) :]
+        assert ids[prompt.position] == token
+        if word in LABEL_OF:
+            assert prompt.label == LABEL_OF[word], prompt.text
+            checked.add(word)
+        assert word != "show", "a noun and a verb"
+    assert {LABEL_OF[word] for word in checked} == set(SPEECH)
+
+
+def test_parts_of_speech_keep_a_word_in_one_group() -> None:
+    from resid_widgets import tasks
+
+    prompts = tasks.parts_of_speech(tiny_tokenizer(), n=400)
+    groups: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {}
+    for prompt in prompts:
+        groups.setdefault(prompt.text.split()[-1], set()).add(prompt.group)
+        labels.setdefault(prompt.group, set()).add(prompt.label)
+    assert all(len(found) == 1 for found in (*groups.values(), *labels.values()))
+    for one, other in (("key", "keys"), ("guest", "guests"), ("is", "are")):
+        assert groups.get(one, {one}) == groups.get(other, {one}) == {one}
+
+
+def test_parts_of_speech_depend_on_the_seed_alone_and_a_larger_n_only_adds() -> None:
+    from resid_widgets import tasks
+
+    prompts = tasks.parts_of_speech(tiny_tokenizer(), n=60)
+    assert tasks.parts_of_speech(SimpleNamespace(tokenizer=tiny_tokenizer()), n=150)[:60] == prompts
+    assert tasks.parts_of_speech(tiny_tokenizer(), n=60, seed=1) != prompts
+
+
+def test_parts_of_speech_refuse_what_they_cannot_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    from resid_widgets import InputError, tasks
+
+    with pytest.raises(InputError, match="whole number"):
+        tasks.parts_of_speech(tiny_tokenizer(), n=0)
+    with pytest.raises(InputError, match="tokenizer"):
+        tasks.parts_of_speech(None)
+    with pytest.raises(InputError, match=r"only \d+ of \d+ noun words are single tokens"):
+        tasks.parts_of_speech(byte_tokenizer(257))
+    monkeypatch.setattr(tasks, "_PATIENCE", 1)
+    with pytest.raises(InputError, match=r"only (\d+) different prompts in equal shares") as refused:
+        tasks.parts_of_speech(tiny_tokenizer(), n=100_000)
+    count = int(str(refused.value).split("only ")[1].split()[0])
+    assert len(tasks.parts_of_speech(tiny_tokenizer(), n=count)) == count

@@ -238,15 +238,18 @@ class HeatmapView {
 
   // What the user does: shown at once, sent, confirmed by trait.
 
-  #select(row: number | null, col: number | null): void {
+  /** `beside`: it goes with something else, and what that is refused for is to stay on show. */
+  #select(row: number | null, col: number | null, beside = false): void {
     const layer = row === null ? null : (this.#grid?.frame.rows[row] ?? row);
-    this.#claimed(SELECTION, { layer, pos: col }, { kind: "select", layer, pos: col });
+    this.#claimed(SELECTION, { layer, pos: col }, { kind: "select", layer, pos: col }, beside);
   }
 
   #click(cell: Cell, wide: boolean): void {
     const place = this.#place(cell, wide);
-    this.#select(cell.row, cell.col); // first: what the edit may be refused for is to stay on show
-    if (this.#editable) this.#edit(() => this.#edits.toggle(place, this.#confirmed));
+    // The edit first: its picture is what the user waits for.
+    const edits = this.#editable;
+    if (edits) this.#edit(() => this.#edits.toggle(place, this.#confirmed));
+    this.#select(cell.row, cell.col, edits);
   }
 
   /** Change what is wanted, show it, and send all that is not confirmed. */
@@ -311,13 +314,13 @@ class HeatmapView {
     this.#soon();
   }
 
-  #claimed(name: string, value: unknown, request: Request): void {
+  #claimed(name: string, value: unknown, request: Request, beside = false): void {
     const claim = this.#claims.claim(name, value);
     this.#soon();
     if (this.#cut) return;
     this.#channel.ask(request, {
       done: () => {
-        this.#failure = null;
+        if (!beside) this.#failure = null;
         claim.done();
       },
       failed: (text) => {
