@@ -20,6 +20,7 @@ LEVELS = {"green": ("●", "#1a7f37"), "amber": ("▲", "#9a6700"), "red": ("■
 SMALL, BODY, TITLE = 8.25, 9.0, 11.0  # points; the least is 11 px
 LINE_HEIGHT, TITLE_HEIGHT = 0.17, 0.25  # inches
 MARK_ROOM, ITEM_GAP = 12.0, 16.0  # points, at the foot
+HINTED = 1.07  # small glyphs on few pixels are wider than measured, and lines at the foot may be as long as the figure
 LEFT, RIGHT, TOP, BOTTOM = 0.62, 0.2, 0.12, 0.1  # margins in inches
 LEAST_WIDTH = 6.4
 
@@ -79,9 +80,9 @@ def framed(title: str, sentence: str, checks: Sequence[Check], origin: str, tota
     titles = wrap(drawable(title, "bold"), "bold", TITLE, room)
     says = wrap(drawable(sentence), "sans", BODY, room)
     foot = [entry for check in checks for entry in _foot_lines(check, room)]
-    widths = [width(text, "sans", SMALL) + MARK_ROOM for _, _, text in foot]
-    origins = wrap(drawable(origin), "sans", SMALL, room)
-    rows = flow([*widths, *(width(line, "sans", SMALL) for line in origins)], ITEM_GAP, room)
+    widths = [HINTED * width(text, "sans", SMALL) + MARK_ROOM for _, _, text in foot]
+    origins = wrap(drawable(origin), "sans", SMALL, room / HINTED)
+    rows = flow([*widths, *(HINTED * width(line, "sans", SMALL) for line in origins)], ITEM_GAP, room)
     above = TOP + TITLE_HEIGHT * len(titles) + LINE_HEIGHT * len(says) + 0.12
     height = above + body + LINE_HEIGHT * len(rows) + BOTTOM
     figure = Picture(figsize=(total, height), facecolor="white")
@@ -108,5 +109,5 @@ def framed(title: str, sentence: str, checks: Sequence[Check], origin: str, tota
 def _foot_lines(check: Check, room: float) -> list[tuple[str, str, str]]:
     """Return a check as mark, colour of the mark and text; a text too wide for one line goes on without mark."""
     mark, colour = LEVELS[check.level]
-    lines = wrap(drawable(check.text), "sans", SMALL, room - MARK_ROOM)
+    lines = wrap(drawable(check.text), "sans", SMALL, (room - MARK_ROOM) / HINTED)
     return [(mark if n == 0 else "", colour, line) for n, line in enumerate(lines)]

@@ -12,7 +12,7 @@ from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.probe_checks import probe_checks
 from resid_widgets.analysis.probe_result import CURVES, Probe
 from resid_widgets.analysis.probe_run import Fitting
-from resid_widgets.analysis.probe_score import METRICS, interval_over_folds
+from resid_widgets.analysis.probe_score import METRICS, bounds_of, interval_over_folds
 from resid_widgets.analysis.sweep import Sweeping
 
 
@@ -52,7 +52,7 @@ def probe_result(fitting: Fitting, classes: tuple[Any, ...], folds: int, tracker
     by_fold = scored["accuracy"]
     known = np.isfinite(by_fold).any(axis=-1) & (not tracker.stopped) | np.isfinite(by_fold).all(axis=-1)
     mean = np.where(known, np.nansum(by_fold, axis=-1) / np.maximum(np.isfinite(by_fold).sum(axis=-1), 1), np.nan)
-    low, high = interval_over_folds(scored["accuracy"], folds)
+    low, high = interval_over_folds(scored["accuracy"], folds, bounds=bounds_of(plan.metric))
     uniform = len(data.labels) * np.log2(len(classes)) if classes else np.nan
     n_groups = int(data.groups.max()) + 1
     options = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from resid_widgets.analysis.probe_causal import causal_test
 from resid_widgets.analysis.probe_causal_result import CausalTest
 from resid_widgets.analysis.probe_run import Fitting
-from resid_widgets.analysis.probe_score import interval_over_folds
+from resid_widgets.analysis.probe_score import bounds_of, interval_over_folds
 from resid_widgets.errors import InputError
 from resid_widgets.results import Result
 
@@ -123,7 +123,10 @@ class Probe(Result):
         if curve not in CURVES:
             raise InputError.about("curve", curve, f"must be one of {', '.join(CURVES)}", "'accuracy' is the default.")
         by_fold: xr.DataArray = getattr(self, curve)
-        low, high = interval_over_folds(by_fold.values, self.folds)
+        bounds = bounds_of(
+            self.metric if curve != "majority" or not self.classes else "accuracy", curve == "selectivity"
+        )
+        low, high = interval_over_folds(by_fold.values, self.folds, bounds=bounds)
         return self.values.copy(data=low).rename("low"), self.values.copy(data=high).rename("high")
 
     def direction(

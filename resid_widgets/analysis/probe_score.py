@@ -15,6 +15,13 @@ METRICS = {
 }
 
 
+def bounds_of(metric: str, difference: bool = False) -> tuple[float, float]:
+    """Return what a metric (or the difference of two of its values) can be at least and at most."""
+    if metric == "r2":
+        return (-np.inf, np.inf if difference else 1.0)
+    return (-1.0 if difference else 0.0, 1.0)
+
+
 def score_fold(
     metric: str,
     truth: Shaped[NDArray, " test"],
@@ -71,9 +78,17 @@ def constant_score(
 
 
 def interval_over_folds(
-    values: Float[NDArray, "*lead fold"], n_folds: int, level: float = 0.95
+    values: Float[NDArray, "*lead fold"],
+    n_folds: int,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the lower and upper end of the confidence interval of the mean over folds and seeds.
+
+    Parameters
+    ----------
+    bounds
+        What the mean cannot lie outside of; the interval ends there (which leaves out nothing that could be).
 
     Notes
     -----
@@ -89,4 +104,4 @@ def interval_over_folds(
             (1 / count + 1 / (n_folds - 1)) * variance
         )
     half = np.where(count > 1, half, np.nan)
-    return mean - half, mean + half
+    return np.clip(mean - half, *bounds), np.clip(mean + half, *bounds)

@@ -56,7 +56,7 @@ def test_shapes_names_and_what_is_derived() -> None:
     assert found.scores.dims == ("layer", "sample") and found.scores.shape == (2, 400)
     assert found.values.attrs["long_name"] == "held-out balanced accuracy"
     assert float(found.values.sel(layer=2)) > 0.9
-    low, high = interval_over_folds(found.accuracy.values, 5)
+    low, high = interval_over_folds(found.accuracy.values, 5, bounds=(0.0, 1.0))
     assert np.allclose(found.low, low) and np.allclose(found.high, high)
     table = found.to_dataframe()
     assert isinstance(table, pd.DataFrame) and len(table) == 2
