@@ -402,6 +402,7 @@ class ProbeCurves(ProbeExports, ipywidgets.VBox):
         def told(error: BaseException) -> None:
             if self._closed:
                 return
+            self._said.value = ""
             detail = ""
             if isinstance(error, ResidWidgetsError):
                 text, _, detail = str(error).partition("\n")

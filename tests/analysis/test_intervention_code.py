@@ -167,8 +167,7 @@ def test_a_script_runs_alone(tiny, tmp_path):
     run = rw.run(tiny, "When Mary and John went to the store, John gave a drink to")
     found = rw.ablation(run, rw.mean(rw.Site("resid_post", 1, -1)), rw.logit_diff(" Mary", " John"))
     path = found.save_code(tmp_path / "script.py")
-    if "define it above" in found.code():
-        pytest.skip("the tiny model is not loaded by name")
+    assert "define it above" not in found.code()
     out = subprocess.run([sys.executable, path], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert float(out.stdout.split()[-1]) == pytest.approx(found.after, abs=1e-5)
     assert torch.isfinite(torch.tensor(found.after))
