@@ -5,6 +5,12 @@ interface LuminoSignal {
   disconnect(slot: (sender: unknown, value: unknown) => void): unknown;
 }
 
+/** Of Jupyter's connection to a kernel, what says that the kernel went. */
+interface Kernel {
+  statusChanged?: LuminoSignal;
+  anyMessage?: LuminoSignal;
+}
+
 /** Class that Jupyter's widget views wear while their channel to the kernel is closed. */
 const DISCONNECTED = "jupyter-widgets-disconnected";
 // "starting": another program restarted it. A widget is shown by a kernel that has started, so this is a new one.
@@ -21,16 +27,41 @@ export function watchKernel(el: HTMLElement, manager: unknown, gone: () => void,
   signal.addEventListener("abort", () => observer.disconnect());
   look();
 
-  const status = kernelStatus(manager);
-  if (!status) return;
-  const changed = (_: unknown, value: unknown) => {
-    if (GONE.has(String(value))) gone();
-  };
-  status.connect(changed);
-  signal.addEventListener("abort", () => status.disconnect(changed));
+  const kernel = (manager as { kernel?: Kernel } | undefined)?.kernel;
+  const another = anotherProcess();
+  follow(kernel?.statusChanged, (value) => GONE.has(String(value)) && gone(), signal);
+  follow(kernel?.anyMessage, (value) => another(value) && gone(), signal);
 }
 
-function kernelStatus(manager: unknown): LuminoSignal | null {
-  const status = (manager as { kernel?: { statusChanged?: LuminoSignal } } | undefined)?.kernel?.statusChanged;
-  return typeof status?.connect === "function" && typeof status.disconnect === "function" ? status : null;
+function follow(source: LuminoSignal | undefined, told: (value: unknown) => void, signal: AbortSignal): void {
+  if (typeof source?.connect !== "function" || typeof source.disconnect !== "function") return;
+  const slot = (_: unknown, value: unknown) => told(value);
+  source.connect(slot);
+  signal.addEventListener("abort", () => source.disconnect(slot));
+}
+
+/**
+ * Tells of each message that a front-end sees whether another kernel process sent it than sent the first one.
+ *
+ * The "starting" of a kernel that another program restarted is lost when it comes before the server has connected to
+ * it. Each process signs what it sends with a session of its own. Servers sign what they say in a kernel's name with
+ * theirs, but never say "busy" or "idle"; kernels that sign with their client's session say nothing about processes.
+ */
+export function anotherProcess(): (message: unknown) => boolean {
+  let first: string | undefined;
+  return (message) => {
+    const { direction, msg } = message as { direction?: string; msg?: JupyterMessage };
+    const session = msg?.header?.session;
+    if (direction !== "recv" || msg?.header?.msg_type !== "status" || !session) return false;
+    if (!["busy", "idle"].includes(msg.content?.execution_state ?? "") || session === msg.parent_header?.session)
+      return false;
+    first ??= session;
+    return session !== first;
+  };
+}
+
+interface JupyterMessage {
+  header?: { msg_type?: string; session?: string };
+  parent_header?: { session?: string };
+  content?: { execution_state?: string };
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import nbformat
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, WebSocketRoute, expect
 
 from tests.browser.lab import Kernel, Server, until
 from tests.browser.page import Notebook, watched
@@ -28,12 +29,33 @@ def by_another_program(notebook: Notebook) -> None:
     notebook.server.api(f"kernels/{notebook.kernel.id}/restart", "POST")
 
 
-@pytest.mark.parametrize("restart", [by_menu, by_another_program])
+def misses_the_start(window: BrowserContext) -> None:
+    """Lose what a kernel says first, as happens when it speaks before the server has connected to it again."""
+
+    def between(page: WebSocketRoute) -> None:
+        kernel = page.connect_to_server()
+
+        def heard(message: str | bytes) -> None:
+            if b'"starting"' not in (message if isinstance(message, bytes) else message.encode()):
+                page.send(message)
+
+        kernel.on_message(heard)
+
+    window.route_web_socket(re.compile("/channels"), between)
+
+
+@pytest.mark.parametrize(
+    "restart, deaf",
+    [(by_menu, False), (by_another_program, False), (by_another_program, True)],
+    ids=["by_menu", "by_another_program", "by_another_program_unheard"],
+)
 def test_a_restart_leaves_the_last_picture_and_says_so(
-    server: Server, window: BrowserContext, restart: Callable[[Notebook], None]
+    server: Server, window: BrowserContext, restart: Callable[[Notebook], None], deaf: bool
 ) -> None:
+    if deaf:
+        misses_the_start(window)
     path = server.write(
-        f"restart-{restart.__name__}.ipynb",
+        f"restart-{restart.__name__}-{deaf}.ipynb",
         "from tests.browser.scenes import *\nrun = rw.run(rw.load_model(progress=False), SENTENCE)",
         "rw.ActivationHeatmap(run, layer=1, pos=2)",
     )

@@ -63,7 +63,8 @@ def test_no_number_of_a_cell_or_of_the_widget_is_wrong(shared: Kernel) -> None:
             shared.post(comm, {"id": number, "kind": "edit", "on": cells[:1], "off": cells[1:], "drop": []})
             asked.append(number)
         assert not [m for m in shared._until_idle(message) if m["msg_type"] == "error"]
-    assert {shared.answer(comm, number)["kind"] for number in asked} == {"done"}
+    answers = [shared.answer(comm, number) for number in asked]
+    assert [answer for answer in answers if answer["kind"] != "done"] == []
     found = json.loads(shared.run(AFTER))
     assert found["passes"] == CELLS * PASSES
     assert found["wrong"] == 0
