@@ -107,22 +107,23 @@ def engine_of(run: Run, components: Collection[str]) -> Engine:
         whole = engine_of(run.base, {*components, *(item.site.component for item in run.interventions)})
         return Engine(whole.run, whole.recording, whole.check, edits_for(run.base, run.interventions))
     model = run.model
-    model.require_eval()
-    if model.weights_hash != run.provenance.weights_hash:
-        rule = "the model's weights have changed since this run was made"
-        raise InputError.about("run", run.provenance.model, rule, "Run again: rw.run(model, prompt).")
-    if run.provenance.options["allow_hooks"]:
-        return _by_full_passes(run, "the model may bear other people's hooks")
-    refuse_foreign_hooks(model)
-    if model.folded:
-        return _by_full_passes(run, "TransformerLens has folded the weights")
-    proof = proof_of(model, set(components))
-    if proof.failed:
-        return _by_full_passes(run, proof.failed)
-    if run.recording is None:
-        run.recording = Recording(model, run.token_ids)
-    text = f"equals full runs, gap {proof.gap:.1g}"
-    return Engine(run, run.recording, Check("exact reuse", "green", proof.gap, model.gap_limit, text))
+    with model.lock:  # what a running cell has done to the model for a moment is its own affair
+        model.require_eval()
+        if model.weights_hash != run.provenance.weights_hash:
+            rule = "the model's weights have changed since this run was made"
+            raise InputError.about("run", run.provenance.model, rule, "Run again: rw.run(model, prompt).")
+        if run.provenance.options["allow_hooks"]:
+            return _by_full_passes(run, "the model may bear other people's hooks")
+        refuse_foreign_hooks(model)
+        if model.folded:
+            return _by_full_passes(run, "TransformerLens has folded the weights")
+        proof = proof_of(model, set(components))
+        if proof.failed:
+            return _by_full_passes(run, proof.failed)
+        if run.recording is None:
+            run.recording = Recording(model, run.token_ids)
+        text = f"equals full runs, gap {proof.gap:.1g}"
+        return Engine(run, run.recording, Check("exact reuse", "green", proof.gap, model.gap_limit, text))
 
 
 def engine_of_embedded(run: Run, components: Collection[str]) -> Engine:

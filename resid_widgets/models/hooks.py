@@ -69,12 +69,15 @@ def without_foreign_hooks(model: ResidualModel) -> Iterator[None]:
 def refuse_foreign_hooks(model: ResidualModel) -> None:
     """Refuse a model that bears hooks that are not ours, for they change what is measured.
 
+    Waits for whoever uses the model: the hooks that a running cell has on it for a moment are its own affair.
+
     Raises
     ------
     InputError
         Naming up to five of the hooked modules.
     """
-    found = foreign_hooks(model)
+    with model.lock:
+        found = foreign_hooks(model)
     if found:
         shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
         raise InputError.about(

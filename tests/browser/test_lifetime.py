@@ -45,7 +45,7 @@ def misses_the_start(window: BrowserContext) -> None:
 
 
 @pytest.mark.parametrize(
-    "restart, deaf",
+    ("restart", "deaf"),
     [(by_menu, False), (by_another_program, False), (by_another_program, True)],
     ids=["by_menu", "by_another_program", "by_another_program_unheard"],
 )

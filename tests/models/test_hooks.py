@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from resid_widgets.errors import InputError, UnsupportedModelError
+from resid_widgets.models.engine import engine_of
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import (
     foreign_hooks,
@@ -36,6 +39,18 @@ def clean(llama: ResidualModel) -> Iterator[ResidualModel]:
     yield llama
     assert all_hooks(llama) == before
     assert not any(point.fwd_hooks for point in llama.hooks.values())
+
+
+def meanwhile(model: ResidualModel, change: Callable[[], Any], back: Callable[[], Any], ask: Callable[[], Any]) -> Any:
+    """Call `ask` on another thread while this one, as a cell does, holds the model and has changed it for a moment."""
+    with ThreadPoolExecutor(1) as other:
+        with model.lock:
+            change()
+            asked = other.submit(ask)
+            time.sleep(0.3)
+            assert not asked.done()
+            back()
+        return asked.result()
 
 
 class TestOurs:
@@ -217,3 +232,23 @@ class TestPlumbing:
                 run(model, IDS)
             seen = run(model, IDS, allow_hooks=True)
         assert not torch.equal(seen.final_logits, run(model, IDS).final_logits)
+
+
+class TestCellThatUsesTheModel:
+    """Found by a click that met with the beginning of a cell: the hooks of the moment are not held against it."""
+
+    @pytest.mark.parametrize("ask", [refuse_foreign_hooks, lambda model: engine_of(run(model, IDS), ["mlp_out"])])
+    def test_its_hooks(self, clean: ResidualModel, ask: Callable[[ResidualModel], Any]) -> None:
+        point = clean.hooks["blocks.1.hook_mlp_out"]
+        meanwhile(clean, lambda: point.add_hook(lambda value, hook: value), point.remove_hooks, lambda: ask(clean))
+
+    def test_its_train_mode(self, clean: ResidualModel) -> None:
+        made, bridge = run(clean, IDS), clean.bridge
+        meanwhile(clean, bridge.train, bridge.eval, lambda: engine_of(made, ["mlp_out"]))
+
+    def test_hooks_that_it_leaves(self, clean: ResidualModel) -> None:
+        point = clean.hooks["blocks.1.hook_mlp_out"]
+        add = partial(point.add_hook, lambda value, hook: value)
+        with pytest.raises(InputError, match="hooks that are not ours"):
+            meanwhile(clean, add, lambda: None, lambda: refuse_foreign_hooks(clean))
+        point.remove_hooks()
