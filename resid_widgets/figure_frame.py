@@ -20,7 +20,7 @@ LEVELS = {"green": ("●", "#1a7f37"), "amber": ("▲", "#9a6700"), "red": ("■
 SMALL, BODY, TITLE = 8.25, 9.0, 11.0  # points; the least is 11 px
 LINE_HEIGHT, TITLE_HEIGHT = 0.17, 0.25  # inches
 MARK_ROOM, ITEM_GAP = 12.0, 16.0  # points, at the foot
-HINTED = 1.07  # small glyphs on few pixels are wider than measured, and lines at the foot may be as long as the figure
+HINTED = 1.07  # small glyphs on few pixels are wider than measured
 LEFT, RIGHT, TOP, BOTTOM = 0.62, 0.2, 0.12, 0.1  # margins in inches
 LEAST_WIDTH = 6.4
 
@@ -77,8 +77,8 @@ class Frame:
 def framed(title: str, sentence: str, checks: Sequence[Check], origin: str, total: float, body: float) -> Frame:
     """Return a figure of `total` inches width with room for a body of `body` inches height."""
     room = (total - 2 * TOP) * 72
-    titles = wrap(drawable(title, "bold"), "bold", TITLE, room)
-    says = wrap(drawable(sentence), "sans", BODY, room)
+    titles = wrap(drawable(title, "bold"), "bold", TITLE, room / HINTED)
+    says = wrap(drawable(sentence), "sans", BODY, room / HINTED)
     foot = [entry for check in checks for entry in _foot_lines(check, room)]
     widths = [HINTED * width(text, "sans", SMALL) + MARK_ROOM for _, _, text in foot]
     origins = wrap(drawable(origin), "sans", SMALL, room / HINTED)

@@ -10,6 +10,11 @@ type Kind = NeuronContext["kind"];
 const KINDS: Record<Kind, string> = { top: "largest", bottom: "smallest", sample: "random" };
 const SHOWN = 20;
 
+interface Piece extends NeuronText {
+  /** Whether its prompt goes on after it. */
+  more?: boolean;
+}
+
 export class Contexts {
   readonly el: HTMLElement;
   readonly #choice = h("fieldset", "rw-group rw-choice", { "aria-label": "Which contexts" });
@@ -113,10 +118,12 @@ export class Contexts {
     );
   }
 
-  #tokens(piece: NeuronText, from: number, to: number | undefined, center: number): HTMLElement {
+  #tokens(piece: Piece, from: number, to: number | undefined, center: number): HTMLElement {
     const { edges } = this.#neuron!;
     const size = Math.max(Math.abs(edges[0] ?? 0), Math.abs(edges.at(-1) ?? 0)) || 1;
     const out = h("span", "rw-context-text");
+    const end = Math.min(to ?? piece.tokens.length, piece.tokens.length);
+    if (piece.start + from > 0) out.append(ellipsis());
     piece.tokens.slice(from, to).forEach((token, i) => {
       const at = from + i;
       const activation = piece.activations[at] ?? null;
@@ -131,9 +138,13 @@ export class Contexts {
       }
       out.append(el);
     });
+    if (end < piece.tokens.length || piece.more) out.append(ellipsis());
     return out;
   }
 }
+
+/** Stands where a prompt goes on. */
+export const ellipsis = (): HTMLElement => h("span", "rw-dim rw-more", { title: "the prompt goes on" }, "\u2026");
 
 /** Each position once, the largest activation first. */
 function distinct({ contexts, texts }: NeuronDetails): NeuronContext[] {

@@ -29,6 +29,7 @@ import { Shell } from "./shell";
 import { offlineDetails, refill, sideContent } from "./side";
 import { summaryContent } from "./summary";
 import { followTheme } from "./theme";
+import { followTraits, shown } from "./view";
 import { bytes, type Grid, Grids } from "./wire";
 
 const TRAITS: readonly (keyof Model)[] = [
@@ -69,15 +70,7 @@ export type MakePart = (select: (cell: Cell) => void, signal: AbortSignal) => Pa
 
 /** Show a model in an element; returns the clean-up. Nothing outside the element is touched. */
 export function heatmap({ model, el, signal, host }: RenderContext, makePart?: MakePart): () => void {
-  const own = new AbortController();
-  const view = new HeatmapView(model, el, own.signal, host, makePart);
-  const close = () => {
-    own.abort();
-    view.root.remove();
-  };
-  signal?.addEventListener("abort", close, { once: true });
-  view.refresh();
-  return close;
+  return shown(signal, (own) => new HeatmapView(model, el, own, host, makePart));
 }
 
 class HeatmapView {
@@ -140,11 +133,7 @@ class HeatmapView {
       (...args) => this.#received(...args),
     );
     signal.addEventListener("abort", () => this.#channel.close());
-    for (const trait of TRAITS) {
-      const changed = () => this.#changed(trait);
-      model.on(`change:${trait}`, changed);
-      signal.addEventListener("abort", () => model.off(`change:${trait}`, changed));
-    }
+    followTraits(model, TRAITS, (trait) => this.#changed(trait), signal);
     el.classList.add("rw-host");
     el.append(this.#shell.root);
     followTheme(this.#shell.root, (colours) => this.#plot.recolour(colours), signal);

@@ -28,9 +28,9 @@ export function watchKernel(el: HTMLElement, manager: unknown, gone: () => void,
   look();
 
   const kernel = (manager as { kernel?: Kernel } | undefined)?.kernel;
-  const another = anotherProcess();
+  const saysGone = goodbyes();
   follow(kernel?.statusChanged, (value) => GONE.has(String(value)) && gone(), signal);
-  follow(kernel?.anyMessage, (value) => another(value) && gone(), signal);
+  follow(kernel?.anyMessage, (value) => saysGone(value) && gone(), signal);
 }
 
 function follow(source: LuminoSignal | undefined, told: (value: unknown) => void, signal: AbortSignal): void {
@@ -41,20 +41,23 @@ function follow(source: LuminoSignal | undefined, told: (value: unknown) => void
 }
 
 /**
- * Tells of each message that a front-end sees whether another kernel process sent it than sent the first one.
+ * Tells of each message that a front-end sees whether it says that the kernel went.
  *
- * The "starting" of a kernel that another program restarted is lost when it comes before the server has connected to
- * it. Each process signs what it sends with a session of its own. Servers sign what they say in a kernel's name with
- * theirs, but never say "busy" or "idle"; kernels that sign with their client's session say nothing about processes.
+ * After a restart by another program the status "starting" is lost if it comes before the server has connected to the
+ * new process. Two other messages say it as well. The old process announces its end to all. And each process signs
+ * what it sends with a session of its own: a status signed otherwise than the first one comes from a new process.
+ * Servers sign what they say in a kernel's name with theirs, but never say "busy" or "idle"; kernels that sign with
+ * their client's session say nothing about processes.
  */
-export function anotherProcess(): (message: unknown) => boolean {
+export function goodbyes(): (message: unknown) => boolean {
   let first: string | undefined;
   return (message) => {
     const { direction, msg } = message as { direction?: string; msg?: JupyterMessage };
-    const session = msg?.header?.session;
-    if (direction !== "recv" || msg?.header?.msg_type !== "status" || !session) return false;
-    if (!["busy", "idle"].includes(msg.content?.execution_state ?? "") || session === msg.parent_header?.session)
-      return false;
+    if (direction !== "recv" || !msg) return false;
+    if (msg.header?.msg_type === "shutdown_reply") return true;
+    const session = msg.header?.session;
+    if (msg.header?.msg_type !== "status" || !session || session === msg.parent_header?.session) return false;
+    if (!["busy", "idle"].includes(msg.content?.execution_state ?? "")) return false;
     first ??= session;
     return session !== first;
   };

@@ -4,6 +4,7 @@ import "./widget.css";
 import "./neurons.css";
 import "./probe_panel.css";
 import { Channel } from "./channel";
+import { ellipsis } from "./contexts";
 import { h, setText, toggle, tokenSpan } from "./dom";
 import { checkItems } from "./footer";
 import { watchKernel } from "./liveness";
@@ -11,6 +12,10 @@ import type { Check, HostModel, Status } from "./model";
 import { noticeElement, noticesOf } from "./notices";
 import { printable } from "./text";
 import { followTheme } from "./theme";
+import { followTraits, shown } from "./view";
+
+/** Confusions of more classes take the whole width. */
+const NARROW = 3;
 
 /** A sample that the probe gets wrong: a piece of its prompt, its token on the colour of the score. */
 export interface Sample {
@@ -22,6 +27,8 @@ export interface Sample {
   tokens: string[];
   /** Place of the sample's token in `tokens`. */
   center: number;
+  /** Whether the prompt goes on before and after. */
+  cut: [boolean, boolean];
   title: string;
 }
 
@@ -35,10 +42,15 @@ export interface Effect {
   told: [string, string];
 }
 
+/** A check, and the curves that it is about; "" where there is one curve only. */
+export interface CurveCheck extends Check {
+  of: string;
+}
+
 export interface PanelContent {
   /** What the curves show, and what they do not prove. */
   sentence: string;
-  checks: Check[];
+  checks: CurveCheck[];
   footer: string;
   heading: string;
   /** In place of everything else: what to do first. */
@@ -50,7 +62,7 @@ export interface PanelContent {
   labels: string[];
   label: string;
   erase: { enabled: boolean; hint: string };
-  causal: { verdict: string; unit: string; effects: Effect[] } | null;
+  causal: { verdict: string; unit: string; effects: Effect[]; checks: Check[] } | null;
 }
 
 /** The synced traits. Only Python writes them. */
@@ -70,15 +82,7 @@ export interface PanelContext {
 }
 
 export function probePanel({ model, el, signal }: PanelContext): () => void {
-  const own = new AbortController();
-  const view = new PanelView(model, el, own.signal);
-  const close = () => {
-    own.abort();
-    view.root.remove();
-  };
-  signal?.addEventListener("abort", close, { once: true });
-  view.refresh();
-  return close;
+  return shown(signal, (own) => new PanelView(model, el, own));
 }
 
 class PanelView {
@@ -92,7 +96,7 @@ class PanelView {
   readonly #doing = h("span", "rw-dim", { "aria-live": "polite" });
   readonly #causal = h("div", "rw-causal");
   readonly #sentence = h("div", "rw-dim rw-line");
-  readonly #checks = h("div", "rw-checks", { role: "list", "aria-label": "Checks" });
+  readonly #checks = h("div", "rw-check-groups");
   readonly #footer = h("span", "rw-provenance");
   readonly #test: HTMLElement;
   readonly #channel: Channel;
@@ -118,11 +122,7 @@ class PanelView {
       () => {},
     );
     signal.addEventListener("abort", () => this.#channel.close());
-    for (const trait of ["content", "status"]) {
-      const changed = () => this.refresh();
-      model.on(`change:${trait}`, changed);
-      signal.addEventListener("abort", () => model.off(`change:${trait}`, changed));
-    }
+    followTraits(model, ["content", "status"], () => this.refresh(), signal);
     el.classList.add("rw-host");
     el.append(this.root);
     followTheme(this.root, () => {}, signal);
@@ -143,7 +143,7 @@ class PanelView {
       retry: () => this.#channel.retry(),
       dismiss: () => this.#fail(null),
     };
-    this.#notices.replaceChildren(...noticesOf(situation, content?.checks ?? []).map(noticeElement));
+    this.#notices.replaceChildren(...noticesOf(situation, loud(content)).map(noticeElement));
     const busy = !this.#gone && (status.state === "busy" || this.#channel.busy);
     this.root.setAttribute("aria-busy", String(busy));
     setText(this.#doing, busy ? status.text || "waiting for Python…" : (content?.erase.hint ?? ""));
@@ -162,7 +162,7 @@ class PanelView {
       this.refresh();
     };
     setText(this.#sentence, content?.sentence ?? "");
-    this.#checks.replaceChildren(...checkItems(content?.checks ?? [], this.#allChecks, more));
+    this.#checks.replaceChildren(...checkGroups(content?.checks ?? [], this.#allChecks, more));
     setText(this.#footer, printable(content?.footer ?? ""));
     setText(this.#heading, printable(content?.heading ?? ""));
     setText(this.#empty, empty);
@@ -174,10 +174,13 @@ class PanelView {
     this.#label.replaceChildren(
       ...labels.map((name) => h("option", "", { value: name, selected: name === label }, printable(name))),
     );
-    this.#body.replaceChildren(
-      h("div", "", {}, numbers(content.rows), ...(content.confusion ? [confusion(content.confusion)] : [])),
-      hardest(content.hardest),
-    );
+    const table = content.confusion && confusion(content.confusion);
+    const wide = (content.confusion?.classes.length ?? 0) > NARROW;
+    this.#body.replaceChildren(h("div", "", {}, numbers(content.rows), !wide && table), hardest(content.hardest));
+    if (wide && table) {
+      table.className = "rw-wide";
+      this.#body.append(table);
+    }
     this.#causal.replaceChildren(...(content.causal ? causal(content.causal) : []));
   }
 
@@ -198,6 +201,31 @@ class PanelView {
     this.#channel.clear();
     this.refresh();
   }
+}
+
+/** The checks of each curve in a line of their own, under its name. */
+function checkGroups(checks: readonly CurveCheck[], all: boolean, more: () => void): HTMLElement[] {
+  return [...new Set(checks.map(({ of }) => of))].map((of) => {
+    const own = checks.filter((check) => check.of === of);
+    const name = of && h("span", "rw-check-of", {}, printable(of));
+    const label = of ? `Checks of ${printable(of)}` : "Checks";
+    return h(
+      "div",
+      "rw-check-group",
+      {},
+      name,
+      h("div", "rw-checks", { role: "list", "aria-label": label }, ...checkItems(own, all, more)),
+    );
+  });
+}
+
+/** All checks, of the curves and of the causal test; what they are about is part of their text. */
+function loud(content: PanelContent | null): Check[] {
+  const named = (content?.checks ?? []).map(({ of, ...check }) => ({
+    ...check,
+    text: printable(of ? `${of}: ${check.text}` : check.text),
+  }));
+  return [...named, ...(content?.causal?.checks ?? [])];
 }
 
 const numbers = (rows: PanelContent["rows"]): HTMLElement =>
@@ -221,7 +249,7 @@ function confusion({ classes, counts, shares }: NonNullable<PanelContent["confus
     "tr",
     "",
     {},
-    h("th", "rw-dim", { scope: "col" }, "is ↓ · said →"),
+    h("th", "rw-dim", { scope: "col" }, "true ↓ · predicted →"),
     ...classes.map((text) => h("th", "", { scope: "col" }, name(text))),
   );
   const rows = classes.map((text, i) =>
@@ -255,8 +283,8 @@ function confusion({ classes, counts, shares }: NonNullable<PanelContent["confus
 
 function hardest(samples: readonly Sample[]): HTMLElement {
   const list = h("div", "rw-contexts", { role: "list", "aria-label": "Hardest samples" });
-  for (const { label, predicted, score, share, tokens, center, title } of samples) {
-    const text = h("span", "rw-context-text");
+  for (const { label, predicted, score, share, tokens, center, cut, title } of samples) {
+    const text = h("span", "rw-context-text", {}, cut[0] && ellipsis());
     tokens.forEach((token, i) => {
       const el = tokenSpan(printable(token));
       if (i === center) {
@@ -265,6 +293,7 @@ function hardest(samples: readonly Sample[]): HTMLElement {
       }
       text.append(el);
     });
+    if (cut[1]) text.append(ellipsis());
     list.append(
       h(
         "div",
@@ -272,7 +301,15 @@ function hardest(samples: readonly Sample[]): HTMLElement {
         { role: "listitem", title: printable(title) },
         h("span", "rw-number rw-dim", {}, score),
         text,
-        h("span", "rw-dim rw-said", {}, "is ", tokenSpan(printable(label)), ", said ", tokenSpan(printable(predicted))),
+        h(
+          "span",
+          "rw-dim rw-said",
+          {},
+          "true ",
+          tokenSpan(printable(label)),
+          ", predicted ",
+          tokenSpan(printable(predicted)),
+        ),
       ),
     );
   }
@@ -292,12 +329,15 @@ function hardest(samples: readonly Sample[]): HTMLElement {
 }
 
 /** How far the output moves: the probe's direction beside random ones, with the range of one more random one. */
-function causal({ verdict, unit, effects }: NonNullable<PanelContent["causal"]>): HTMLElement[] {
+function causal({ verdict, unit, effects, checks }: NonNullable<PanelContent["causal"]>): HTMLElement[] {
   const size = Math.max(...effects.flatMap((effect) => [effect.probe, effect.random, effect.random_high])) || 1;
   const lane = (name: string, value: number, told: string, until?: number) => {
     const bar = h("span", `rw-bar${until === undefined ? "" : " rw-was"}`);
     bar.style.setProperty("--rw-share", String(value / size));
-    const end = until === undefined ? null : h("span", "rw-until", { title: "95 % of random directions stay below" });
+    const end =
+      until === undefined
+        ? null
+        : h("span", "rw-until", { title: "Upper end of the range in which 95\u00a0% of random directions lie" });
     end?.style.setProperty("--rw-share", String(until! / size));
     return h(
       "div",
@@ -330,8 +370,14 @@ function causal({ verdict, unit, effects }: NonNullable<PanelContent["causal"]>)
       "div",
       "rw-dim rw-line",
       {},
-      `Size of the change of ${printable(unit)}; the mark is where 95 % of random directions stay below.`,
+      `Mean size of the change in the ${printable(unit)}. The mark is the upper end of the range in which 95\u00a0% of random directions lie.`,
     ),
     h("div", "rw-causal-effects", {}, ...parts),
+    h(
+      "div",
+      "rw-checks",
+      { role: "list", "aria-label": "Checks of the causal test" },
+      ...checkItems(checks, true, () => {}),
+    ),
   ];
 }

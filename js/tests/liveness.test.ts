@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { anotherProcess } from "../lib/liveness";
+import { goodbyes } from "../lib/liveness";
 
 const status = (session: string, state = "busy", client = "client", direction = "recv") => ({
   direction,
@@ -12,18 +12,26 @@ const status = (session: string, state = "busy", client = "client", direction = 
 });
 
 test("a status of another process says that the kernel was restarted", () => {
-  const another = anotherProcess();
-  assert.equal(another(status("one")), false);
-  assert.equal(another(status("one", "idle", "another client")), false);
-  assert.equal(another(status("two", "idle")), true);
+  const gone = goodbyes();
+  assert.equal(gone(status("one")), false);
+  assert.equal(gone(status("one", "idle", "another client")), false);
+  assert.equal(gone(status("two", "idle")), true);
 });
 
 test("what a server says, what is sent, and a kernel that signs with its client's session say nothing", () => {
-  const another = anotherProcess();
-  assert.equal(another(status("one")), false);
-  assert.equal(another(status("server", "restarting")), false);
-  assert.equal(another(status("two", "busy", "client", "send")), false);
-  assert.equal(another(status("client", "busy", "client")), false);
-  assert.equal(another({ direction: "recv", msg: { header: { msg_type: "stream", session: "server" } } }), false);
-  assert.equal(another({}), false);
+  const gone = goodbyes();
+  assert.equal(gone(status("one")), false);
+  assert.equal(gone(status("server", "restarting")), false);
+  assert.equal(gone(status("two", "busy", "client", "send")), false);
+  assert.equal(gone(status("client", "busy", "client")), false);
+  assert.equal(gone({ direction: "recv", msg: { header: { msg_type: "stream", session: "server" } } }), false);
+  assert.equal(gone({}), false);
+});
+
+test("a process that announces its end is gone", () => {
+  const gone = goodbyes();
+  const end = (direction: string, type: string) => ({ direction, msg: { header: { msg_type: type, session: "one" } } });
+  assert.equal(gone(end("send", "shutdown_request")), false);
+  assert.equal(gone(end("recv", "delete_subshell_reply")), false);
+  assert.equal(gone(end("recv", "shutdown_reply")), true);
 });

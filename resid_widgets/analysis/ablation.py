@@ -25,6 +25,7 @@ from resid_widgets.models.blocks import joins_at
 from resid_widgets.models.edits import edit_for, in_order
 from resid_widgets.models.engine import engine_of
 from resid_widgets.models.intervene import Report, report_checks
+from resid_widgets.models.listing import listed
 from resid_widgets.models.run import Run
 from resid_widgets.models.shapes import head_count
 from resid_widgets.results import Scale
@@ -94,9 +95,7 @@ class Ablation(GridResult):
         """The interventions and the metric, for a figure that stands alone."""
         if not self.interventions:
             return f"Nothing changed: {self.metric} {self.before:.4g}."
-        named = [str(item) for item in self.interventions[:NAMED]]
-        more = len(self.interventions) - len(named)
-        done = ", ".join(named) + (f" and {more} more" if more else "")
+        done = listed([str(item) for item in self.interventions], NAMED)
         return f"{done}: {self.metric} {self.before:.4g} → {self.after:.4g}."
 
     def save_code(self, path: str | Path) -> Path:

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from resid_widgets.analysis.causal_code import mediation_code
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
-from resid_widgets.analysis.metrics import Metric, Reading, label_of, require_metric
+from resid_widgets.analysis.mediation_effects import (
+    EFFECTS,
+    OUTCOMES,
+    effects_of,
+    mediation_checks,
+    require_outcome,
+)
+from resid_widgets.analysis.metrics import Metric, Reading, label_of
 from resid_widgets.analysis.pairs import Pair, as_pairs
 from resid_widgets.analysis.sweep import Cell, StoppedError, Sweeping, run_cells, sweeping
 from resid_widgets.errors import InputError
@@ -25,11 +32,6 @@ from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.run import Run, run
 from resid_widgets.results import Check, Provenance, Result
 from resid_widgets.sites import Site
-
-EFFECTS = ("TE", "NDE", "NIE", "TIE", "interaction")
-OUTCOMES = ("Y(x1, M(x1))", "Y(x1, M(x0))", "Y(x0, M(x1))", "Y(x0, M(x0))")
-LARGE_INTERACTION = 0.1
-"""An interaction above this share of TE is amber: the direct and the indirect part then do not simply add up."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -116,7 +118,7 @@ def causal_mediation(
     bos
         As in `resid_widgets.run`.
     progress
-        As in `resid_widgets.ablation_sweep`; counted in pairs' work.
+        As in `resid_widgets.ablation_sweep`; counted in pairs.
 
     Returns
     -------
@@ -138,7 +140,7 @@ def causal_mediation(
     model = as_model(model)
     metric = require_outcome(metric)
     sites = _mediators(mediator)
-    tracker = sweeping(progress)
+    tracker = sweeping(progress, unit="pair")
     pairs = as_pairs(model, clean, corrupt, bos)
     metrics = [metric.for_prompt(n, len(pairs)) for n in range(len(pairs))]
     tracker.total = tracker.parts = len(pairs)
@@ -150,21 +152,6 @@ def causal_mediation(
         except StoppedError:
             break
     return _result(model, done, sites, tracker)
-
-
-def require_outcome(metric: Any) -> Metric:
-    """Return a metric that is one function of a run, whatever it is compared with.
-
-    Raises
-    ------
-    InputError
-        If it is none, or is ``kl_to_base``.
-    """
-    metric = require_metric(metric)
-    if metric.kind == "kl_to_base":
-        rule = "mediation compares one measure on two prompts, and this one is measured against one of them"
-        raise InputError.about("metric", "kl_to_base", rule, "Use rw.logit_diff or rw.log_prob.")
-    return metric
 
 
 def _mediators(given: Any) -> tuple[Site, ...]:
@@ -233,7 +220,7 @@ def _result(model: ResidualModel, done: list[_Done], sites: tuple[Site, ...], tr
         ),
         checks=(
             first.reuse,
-            *_checks(model, plain, outcomes, effects),
+            *mediation_checks(model.gap_limit, plain, outcomes, effects),
             *first.reading.checks(),
             *tracker.check(outcomes),
         ),
@@ -247,58 +234,6 @@ def _result(model: ResidualModel, done: list[_Done], sites: tuple[Site, ...], tr
         ),
         script=first.script,
     )
-
-
-def effects_of(plain: NDArray[np.float64], outcomes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return TE, NDE, NIE, TIE and interaction ``[pair, 5]``.
-
-    Parameters
-    ----------
-    plain
-        ``[pair, 2]``: the metric of the clean and of the corrupt run, nothing put in; TE is their difference.
-    outcomes
-        ``[pair, 4]``, in the order of `OUTCOMES`, each with the mediator put in.
-    """
-    one_one, one_zero, zero_one, zero_zero = outcomes.T
-    total = plain[:, 0] - plain[:, 1]
-    direct, indirect = one_zero - zero_zero, zero_one - zero_zero
-    return np.stack([total, direct, indirect, one_one - one_zero, total - direct - indirect], axis=1)
-
-
-def _checks(
-    model: ResidualModel, plain: NDArray[np.float64], outcomes: NDArray[np.float64], effects: NDArray[np.float64]
-) -> list[Check]:
-    size = float(np.abs(outcomes).max()) or 1.0
-    unmoved = float(np.abs(outcomes[:, [0, 3]] - plain).max()) / size
-    total, direct, _, last, both = effects.T
-    gap = float(np.abs(total - direct - last).max()) / size
-    found = [
-        Check.gap("mediator of its own run", unmoved, model.gap_limit, "a run's own mediator changes nothing"),
-        Check.gap("TE = NDE + TIE", gap, model.gap_limit, "TE = NDE + TIE"),
-        interaction_check(both, total),
-        Check("pairs", "green" if len(total) > 1 else "amber", float(len(total)), None, sample_text(len(total))),
-    ]  # fmt: skip
-    stats = mean_of(total)
-    if stats.low <= 0 <= stats.high:
-        text = f"the total effect may be zero (95 % interval {stats.low:.3g} to {stats.high:.3g})"
-        found.append(Check("total effect", "amber", float(stats.mean), None, text))
-    return found
-
-
-def interaction_check(interaction: NDArray[np.float64], total: NDArray[np.float64]) -> Check:
-    """Say how large the interaction is beside the total effect; sizes are averaged over pairs, so none cancels."""
-    size, of = float(np.abs(interaction).mean()), float(np.abs(total).mean())
-    share = size / of if of else (0.0 if size == 0 else np.inf)
-    large = share > LARGE_INTERACTION
-    text = f"interaction TE − NDE − NIE has size {size:.3g}, {share:.1%} of TE"
-    if large:
-        text += ": direct and indirect part do not simply add up"
-    return Check("interaction", "amber" if large else "green", share, LARGE_INTERACTION, text)
-
-
-def sample_text(count: int) -> str:
-    """Say how many pairs there were."""
-    return "one pair: no interval can be given" if count == 1 else f"{count} pairs, 95 % intervals of the mean"
 
 
 def _provenance(first: _Done, done: list[_Done], where: str) -> Provenance:

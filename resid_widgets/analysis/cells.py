@@ -9,11 +9,11 @@ import numpy as np
 
 from resid_widgets.analysis.grid import whole_number
 from resid_widgets.errors import InputError
+from resid_widgets.models.components import require_in_stream
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.shapes import head_count, site_shape
-from resid_widgets.models.structure import structure_of
 from resid_widgets.models.writes import require_writable
-from resid_widgets.sites import RESIDUAL, Site, require_component
+from resid_widgets.sites import Site, require_component
 
 HEADS = ("z", "q", "k", "v", "pattern")
 
@@ -79,9 +79,7 @@ def cells_of(
         If writing the component would not reach the model's computation.
     """
     component = require_component(component)
-    if component in RESIDUAL and component not in structure_of(model).components:
-        rule = f"{model.name} adds attention and MLP in parallel, so there is no state between them"
-        raise InputError.about("component", component, rule, "Use 'resid_pre' or 'resid_post'.")
+    require_in_stream(model, component)
     require_writable(model, component)
     chosen = _numbers("layers", layers, model.n_layers)
     if by is not None and (component not in HEADS or by not in ("head", "head_pos")):

@@ -6,15 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resid_widgets.models.loading import TINY
+from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.run import Run
+from resid_widgets.results import Provenance
 
 
 def boot_code(run: Run) -> str:
-    """Return the start of a script: ``bridge`` and ``tokens``.
+    """Return the start of a script: ``bridge`` and ``tokens``."""
+    origin = run.provenance
+    tokens = f"tokens = torch.tensor([{list(origin.token_ids)}], device={origin.device!r})"
+    return "\n".join([bridge_code(run.model, origin), tokens])
+
+
+def bridge_code(model: ResidualModel, origin: Provenance) -> str:
+    """Return the start of a script: ``bridge``.
 
     A model that cannot be loaded again by name or folder is left for the reader to define.
     """
-    model, origin = run.model, run.provenance
     source = str(getattr(model.bridge.original_model.config, "name_or_path", "") or "")
     versions = ", ".join(f"{name} {number}" for name, number in origin.versions.items())
     lines = [
@@ -32,7 +40,7 @@ def boot_code(run: Run) -> str:
         lines.append(f"bridge = TransformerBridge.boot_transformers({place}, {options})")
     else:
         lines.append("bridge: TransformerBridge  # the model was not loaded by name: define it above")
-    return "\n".join([*lines, f"tokens = torch.tensor([{list(origin.token_ids)}], device={origin.device!r})"])
+    return "\n".join(lines)
 
 
 def setup_code(run: Run, names: Sequence[str]) -> str:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resid_widgets.errors import InputError
+from resid_widgets.models.listing import listed
 from resid_widgets.models.run import Run
+from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Check, Provenance, Result, Scale
 from resid_widgets.tokens import visible
 
@@ -26,7 +28,6 @@ WHAT = {
     "attn_out": "the vector that attention writes",
     "mlp_out": "the vector that the MLP writes",
 }
-LISTED = 3  # positions a sentence names before it says how many more there are
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -103,7 +104,7 @@ def whole_number(name: str, value: object, low: int, high: int, remedy: str) -> 
     InputError
         If it is no whole number (booleans are none) or out of range.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not low <= value <= high:
+    if not is_whole(value) or not low <= value <= high:
         raise InputError.about(name, value, f"a whole number from {low} to {high} is needed", remedy)
     return int(value)
 
@@ -207,12 +208,6 @@ def carried_checks(
 def cells(count: int) -> str:
     """Return e.g. ``3 cells``."""
     return f"{count} cell{'' if count == 1 else 's'}"
-
-
-def listed(items: Sequence[str]) -> str:
-    """Join the first few items and say how many more there are."""
-    shown = ", ".join(items[:LISTED])
-    return shown if len(items) <= LISTED else f"{shown} and {len(items) - LISTED} more"
 
 
 def _marked_check(run: Run, component: str, scaled: bool) -> Check:

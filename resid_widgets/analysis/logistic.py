@@ -18,6 +18,8 @@ TOLERANCE = 1e-8
 """Largest entry of the gradient of the mean loss at which a fit counts as done; scikit-learn's default is 1e-4."""
 
 NEWTON_STEPS, CG_STEPS = 60, 200
+FEW = 0.8
+"""Share of problems still open under which a search goes on with those alone."""
 BUDGET = 32 * 2**20
 """Bytes of one array over rows, problems and classes. Small ones stay in the processor's cache."""
 
@@ -103,6 +105,7 @@ class _Newton:
             self.y = targets.T[:, :, None].astype(np.float64)
         else:
             self.y = (targets.T[:, :, None] == np.arange(columns)).astype(np.float64)
+        self.ones = np.ones((columns, columns))  # a product with it is a sum over so few columns, and much faster
         self.parameters = np.zeros((x.shape[1] + 1, len(cs), columns))
         self.done = np.zeros(len(cs), dtype=bool)
 
@@ -141,11 +144,12 @@ class _Newton:
         """Return the second derivative of each row's loss, applied to a change of its score."""
         if self.columns == 1:
             return chance * (1 - chance) * moved
-        return chance * (moved - (chance * moved).sum(axis=-1, keepdims=True))
+        there = chance * moved
+        return there - chance * (there @ self.ones)
 
     def _balanced(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         """Take out what is the same for all classes: it changes no probability, and would only slow the search."""
-        return parameters if self.columns == 1 else parameters - parameters.mean(axis=-1, keepdims=True)
+        return parameters if self.columns == 1 else parameters - parameters @ (self.ones / self.columns)
 
     def _newton_direction(
         self, gradient: NDArray[np.float64], chance: NDArray[np.float64], penalty: NDArray[np.float64]
@@ -155,17 +159,26 @@ class _Newton:
         scale = 1 / (self.spread * weight + penalty + np.finfo(np.float64).tiny)
         norm = _dot(gradient, gradient) ** 0.5
         goal = norm * np.minimum(0.1, norm**0.5)
-        residual = -gradient
-        direction, moved = np.zeros_like(gradient), np.zeros_like(chance)
-        scaled = self._balanced(scale * residual)
-        way, size = scaled, _dot(residual, scaled)
+        live = np.arange(gradient.shape[1])
+        found, found_moved = np.zeros_like(gradient), np.zeros_like(chance)
+        residual, direction, moved = -gradient, found.copy(), found_moved.copy()
+        way = self._balanced(scale * residual)
+        size = _dot(residual, way)
         for _ in range(CG_STEPS):
             there = self._forward(way)
             bent = self._back(self._curved(chance, there)) + penalty * way
             curvature = _dot(way, bent)
             open_ = (_dot(residual, residual) ** 0.5 > goal) & (curvature > 0)
-            if not open_.any():
+            keep = open_[0, :, 0]
+            if not keep.any():
                 break
+            if keep.mean() < FEW:  # leave the finished ones behind: they cost as much as the others
+                found[:, live], found_moved[:, live] = direction, moved
+                live = live[keep]
+                chance, penalty, goal, scale = (each[:, keep] for each in (chance, penalty, goal, scale))
+                residual, direction, moved = (each[:, keep] for each in (residual, direction, moved))
+                way, size, there, bent = (each[:, keep] for each in (way, size, there, bent))
+                curvature, open_ = curvature[:, keep], open_[:, keep]
             length = np.where(open_, size / np.where(open_, curvature, 1), 0)
             direction += length * way
             moved += length * there
@@ -174,7 +187,8 @@ class _Newton:
             new = _dot(residual, scaled)
             way = scaled + np.where(size > 0, new / np.where(size > 0, size, 1), 0) * way
             size = new
-        return direction, moved
+        found[:, live], found_moved[:, live] = direction, moved
+        return found, found_moved
 
     def _step(
         self,

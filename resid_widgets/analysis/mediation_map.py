@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from resid_widgets.analysis.causal_mediation import LARGE_INTERACTION, require_outcome, sample_text
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
+from resid_widgets.analysis.mediation_effects import LARGE_INTERACTION, require_outcome, sample_text
 from resid_widgets.analysis.patch_sweep import PatchSweep, patch_sweep
 from resid_widgets.analysis.sweep_result import SweepResult, sweep_scale
 from resid_widgets.results import Check
@@ -89,8 +89,13 @@ def mediation_map(
     options: dict[str, Any] = {"component": component, "by": by, "layers": layers, "neurons": neurons, "bos": bos}
     options |= {"progress": progress, "stop": stop, "budget": budget}
     there = patch_sweep(model, clean, corrupt, metric, direction="denoise", **options)
-    back = patch_sweep(model, clean, corrupt, metric, direction="noise", **options)
+    stopped = _stopped(there)
+    back = None if stopped else patch_sweep(model, clean, corrupt, metric, direction="noise", **options)
     return _result(there, back)
+
+
+def _stopped(sweep: PatchSweep) -> list[Check]:
+    return [check for check in sweep.checks if check.name == "complete"]
 
 
 def _outcomes(sweep: PatchSweep) -> NDArray[np.float64]:
@@ -99,10 +104,15 @@ def _outcomes(sweep: PatchSweep) -> NDArray[np.float64]:
     return shares * (sweep.clean - sweep.corrupt)
 
 
-def _result(there: PatchSweep, back: PatchSweep) -> MediationMap:
+def _result(there: PatchSweep, back: PatchSweep | None) -> MediationMap:
+    """Put the two sweeps together; of a second one that was stopped or never begun, what is known of both."""
+    indirect = _outcomes(there)
+    direct = np.full_like(indirect, np.nan) if back is None else _outcomes(back)
+    count = min(len(indirect), len(direct))
+    indirect, direct = indirect[:count], direct[:count]
     shape = (-1, *(1 for _ in there.values.dims))
-    total = (there.clean_pairs - there.corrupt_pairs).reshape(shape)
-    indirect, direct = _outcomes(there), _outcomes(back)
+    base = there.corrupt_pairs[:count].reshape(shape)
+    total = there.clean_pairs[:count].reshape(shape) - base
     stats = mean_of(indirect)
 
     def array(data: NDArray[np.float64], name: str) -> xr.DataArray:
@@ -111,11 +121,11 @@ def _result(there: PatchSweep, back: PatchSweep) -> MediationMap:
 
     values = array(stats.mean, "NIE")
     coords = {"pair": np.arange(len(indirect)), **values.coords}
-    te, count = float(total.mean()), len(indirect)
+    te = float(total.mean())
     both = total - direct - indirect
     return MediationMap(
         values=values,
-        raw=there.raw,
+        raw=there.raw.copy(data=(indirect + base).mean(axis=0)),
         nde=array(direct.mean(axis=0), "NDE"),
         tie=array((total - direct).mean(axis=0), "TIE"),
         interaction=array(both.mean(axis=0), "interaction"),
@@ -123,7 +133,11 @@ def _result(there: PatchSweep, back: PatchSweep) -> MediationMap:
         pairs=xr.DataArray(indirect, dims=("pair", *values.dims), coords=coords, name="NIE", attrs=values.attrs),
         low=array(stats.low, "low"),
         high=array(stats.high, "high"),
-        checks=(*(check for check in there.checks if check.name != "denominator"), *_checks(both, te, count)),
+        checks=(
+            *(check for check in there.checks if check.name != "denominator"),
+            *(() if back is None else _stopped(back)),
+            *_checks(both, te, count),
+        ),
         provenance=with_options(there.provenance, sweep="mediation", direction="both"),
         component=there.component,
         scale=sweep_scale(stats.mean, f"NIE on {there.metric}", there.raw.attrs["units"]),
@@ -135,7 +149,7 @@ def _result(there: PatchSweep, back: PatchSweep) -> MediationMap:
         tokens_visible=there.tokens_visible,
         marked=(),
         unknown=there.unknown,
-        script=there.script + f"nie = raw - {there.corrupt!r}\n",
+        script=there.script + f"nie = raw - {float(there.corrupt_pairs[0])!r}\n",
         metric=there.metric,
         cells=there.cells,
     )
@@ -143,10 +157,13 @@ def _result(there: PatchSweep, back: PatchSweep) -> MediationMap:
 
 def _checks(both: NDArray[np.float64], total: float, count: int) -> list[Check]:
     known = both[np.isfinite(both)]
-    largest = float(np.abs(known).max(initial=0.0))
-    text = f"interaction TE − NDE − NIE is at most {largest:.3g} in a cell and pair (TE {total:.3g})"
+    largest = float(np.abs(known).max()) if known.size else None
+    text = "interaction TE − NDE − NIE is not known: the map was stopped before"
+    if largest is not None:
+        text = f"interaction TE − NDE − NIE is at most {largest:.3g} in a cell and pair (TE {total:.3g})"
     limit = LARGE_INTERACTION * abs(total)
+    small = largest is not None and largest <= limit
     return [
-        Check("interaction", "green" if largest <= limit else "amber", largest, limit, text),
+        Check("interaction", "green" if small else "amber", largest, limit, text),
         Check("pairs", "green" if count > 1 else "amber", float(count), None, sample_text(count)),
     ]

@@ -217,10 +217,9 @@ def require_metric(metric: object) -> Metric:
 def label_of(readings: Sequence[Reading]) -> str:
     """Return what several readings measure, in words: without their tokens, where those differ."""
     first = readings[0]
-    return first.label if len({reading.label for reading in readings}) == 1 else replace(first, names=_ANY).label
-
-
-_ANY = ("the answer", "the foil")
+    if len({reading.label for reading in readings}) == 1:
+        return first.label
+    return replace(first, names=("answer", "foil") if first.metric.kind == "logit_diff" else ("the answer",)).label
 
 
 def _one(tokens: tuple[Token, ...], number: int) -> tuple[Token, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +13,19 @@ from torch import Tensor
 
 from resid_widgets.analysis.neuron_prompts import Prompts
 from resid_widgets.analysis.neuron_statistics import Correlations, Extremes, Histograms, Moments
+from resid_widgets.models.batch_plan import BATCH_TOKENS
 from resid_widgets.models.batch_plan import Plan as BatchPlan
 from resid_widgets.models.batches import read_batch
-from resid_widgets.models.memory import require_memory
+from resid_widgets.models.marking import marked_positions
+from resid_widgets.models.memory import CPU, require_memory
 from resid_widgets.models.model import ResidualModel
+from resid_widgets.models.progress import Report
 from resid_widgets.models.prompt_list import Entry
-from resid_widgets.models.run import MARK_RATIO, Run
+from resid_widgets.models.run import Run
 from resid_widgets.models.structure import relative_gap
 from resid_widgets.results import Check
 
 CHUNK_BYTES = 64 * 2**20  # float64 copies of activations alive at once
-BATCH_TOKENS = 2048  # through the model at once, at most
 POOLED_BYTES = 256 * 2**20  # one number a prompt and neuron, for AUROC
 
 
@@ -83,8 +84,7 @@ class Plan:
         row = extremes + 3 * 8 * self.bins + 4 * self.sample + 100 + 24 * len(prompts.names)
         pooled = min(POOLED_BYTES, 4 * self.rows * len(prompts.tokens)) if prompts.labels else 0
         remedy = "Choose fewer layers or neurons, or a smaller top_k, context or sample."
-        cpu = torch.device("cpu")
-        require_memory(self.rows * row + pooled + 4 * CHUNK_BYTES, cpu, "memory of the patterns", remedy)
+        require_memory(self.rows * row + pooled + 4 * CHUNK_BYTES, CPU, "memory of the patterns", remedy)
 
 
 class Collection:
@@ -178,7 +178,7 @@ class Batch:
     x
         Activations of a plan's rows, float32 on the CPU.
     marked
-        Positions that statistics leave out: the rule of `resid_widgets.models.run.Run.marked`.
+        Positions that statistics leave out: the rule of `resid_widgets.models.marking`.
     """
 
     numbers: tuple[int, ...]
@@ -213,14 +213,7 @@ def batches(
         shape = (len(group), len(passes.rows(n)[0]))
         x = torch.cat([found[plan.component, layer][:, columns].float().T for layer in plan.layers])
         sizes = torch.stack([found[place].float().norm(dim=-1) for place in norms]).view(-1, *shape)
-        yield Batch(tuple(numbers[i] for i in group), x.reshape(-1, *shape).contiguous(), _marked(sizes))
-
-
-def _marked(norms: Float[Tensor, "layer prompt pos"]) -> Bool[Tensor, "prompt pos"]:
-    """Return which positions are the first, or exceed 10x their layer's median norm in their prompt."""
-    massive = (norms > MARK_RATIO * norms.nanmedian(dim=2, keepdim=True).values).any(dim=0)
-    massive[:, 0] = True
-    return massive
+        yield Batch(tuple(numbers[i] for i in group), x.reshape(-1, *shape).contiguous(), marked_positions(sizes))
 
 
 def collect_neurons(
@@ -228,17 +221,18 @@ def collect_neurons(
     prompts: Prompts,
     plan: Plan,
     weights_hash: str,
-    report: Callable[[int], Any] | None = None,
+    report: Report | None = None,
 ) -> Collection:
     """Run each prompt once and keep what its neurons' patterns need.
 
-    `report` is told how many prompts each pass had.
+    `report` is told after each pass how many prompts are done, and of how many.
     """
-    kept = Collection(plan, prompts)
+    kept, done = Collection(plan, prompts), 0
     for batch in batches(model, prompts, plan, weights_hash):
         kept.take(batch)
+        done += len(batch.numbers)
         if report is not None:
-            report(len(batch.numbers))
+            report(done, len(prompts.tokens))
     return kept
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -24,10 +22,13 @@ from resid_widgets.analysis.neuron_stats import STATS, stat_checks, stats_of
 from resid_widgets.analysis.neuron_weights import require_neurons, written_check
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
+from resid_widgets.models.components import offered_components
 from resid_widgets.models.model import ResidualModel, as_model
-from resid_widgets.models.prompt_list import read_prompts, token_checks
-from resid_widgets.models.run import Run, offered_components, run
+from resid_widgets.models.progress import reporter
+from resid_widgets.models.prompt_list import read_prompts
+from resid_widgets.models.run import Run, run
 from resid_widgets.models.shapes import site_shape
+from resid_widgets.models.token_checks import token_checks
 from resid_widgets.results import Provenance
 from resid_widgets.sites import RESIDUAL
 
@@ -55,13 +56,13 @@ def neuron_patterns(
     sample: int = 256,
     bos: bool | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: Any = False,
 ) -> NeuronPatterns:
     """Find out what neurons answer to: one pass over prompts, whatever their number.
 
     Statistics are over all positions but the marked ones (see `resid_widgets.models.run.Run.marked`): each prompt's
-    first, and those whose stream is massive. They are exact, and nothing that is held grows with the prompts (one
-    number a prompt and neuron for AUROC, up to 256 MB, excepted).
+    first, and those whose stream is massive. They are exact, and of activations nothing that is held grows with the
+    prompts (one number a prompt and neuron for AUROC, up to 256 MB, excepted).
 
     Parameters
     ----------
@@ -95,7 +96,8 @@ def neuron_patterns(
     seed
         Of the sample.
     progress
-        Show a progress bar.
+        True shows a bar where it takes more than two seconds. A function is called after each pass with the prompts
+        done and in all; it may raise to stop.
 
     Returns
     -------
@@ -108,6 +110,7 @@ def neuron_patterns(
         If an argument is unknown, out of range or of no use, or what is to be kept would not fit in memory.
     """
     model = as_model(model)
+    report = reporter(progress, "neurons", "prompt")
     component, plan_layers, plan_neurons = _rows(model, component, layers, neurons)
     if stat not in STATS:
         raise InputError.about("stat", stat, "there is no such statistic", f"Use one of {', '.join(STATS)}.")
@@ -134,8 +137,7 @@ def neuron_patterns(
         raise InputError.about("prompts", prompts, rule, "Give longer prompts.")
     plan.require_memory(model, read)
     first = run(model, read.tokens[0].ids, keep=component)
-    with _bar(progress, len(read.tokens)) as report:
-        kept = collect_neurons(model, read, plan, first.provenance.weights_hash, report)
+    kept = collect_neurons(model, read, plan, first.provenance.weights_hash, report)
     if not kept.moments.n:
         raise InputError.about("prompts", prompts, "no position has finite activations", "Check the model.")
     stats = stats_of(kept)
@@ -174,18 +176,6 @@ def neuron_patterns(
         kept=kept,
         boot=boot_code(first).rpartition("\n")[0],
     )
-
-
-@contextmanager
-def _bar(progress: bool, total: int) -> Iterator[Callable[[int], Any] | None]:
-    """Show a progress bar over prompts, where one is wanted."""
-    if not progress:
-        yield None
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, unit="prompt") as bar:
-        yield bar.update
 
 
 def _provenance(first: Run, read: Prompts, options: dict[str, Any]) -> Provenance:

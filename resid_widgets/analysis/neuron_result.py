@@ -19,6 +19,7 @@ from resid_widgets.analysis.neuron_tables import effect_table, top_table
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.run import run
+from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Result, Scale
 from resid_widgets.tokens import visible
 
@@ -95,7 +96,7 @@ class NeuronPatterns(Result):
         layer, neuron = np.unravel_index(int(x.argmax()), x.shape)
         return (self.layers[layer], self.neurons[neuron]) if np.isfinite(x[layer, neuron]) else None
 
-    def row(self, layer: object, neuron: object) -> int:
+    def row(self, layer: Any, neuron: Any) -> int:
         """Return the row of a neuron in `kept`.
 
         Raises
@@ -104,10 +105,10 @@ class NeuronPatterns(Result):
             If the layer or the neuron was not read.
         """
         for name, value, read in (("layer", layer, self.layers), ("neuron", neuron, self.neurons)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value not in read:
+            if not is_whole(value) or value not in read:
                 span = f"{read[0]} .. {read[-1]}" if len(read) == read[-1] - read[0] + 1 else f"{list(read)}"
                 raise InputError.about(name, value, f"these patterns have {name}s {span}", "Choose one of them.")
-        return self.layers.index(int(layer)) * len(self.neurons) + self.neurons.index(int(neuron))  # type: ignore[call-overload]
+        return self.layers.index(int(layer)) * len(self.neurons) + self.neurons.index(int(neuron))
 
     def contexts(
         self,

@@ -13,6 +13,7 @@ from resid_widgets.models.capabilities import capabilities
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.run import Run
 from resid_widgets.models.structure import structure_of
+from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Check
 
 READS = ("v", "q", "k")
@@ -103,9 +104,9 @@ def checked_head(model: ResidualModel, head: object) -> tuple[int, int]:
     if not isinstance(head, tuple | list) or len(head) != 2:
         raise InputError.about("head", head, "a layer and a head are needed", remedy)
     for name, value, n in (("layer", head[0], model.n_layers), ("head", head[1], model.n_heads)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < n:
+        if not is_whole(value) or not 0 <= value < n:
             raise InputError.about("head", head, f"the {name} must be a whole number from 0 to {n - 1}", remedy)
-    return head[0], head[1]
+    return int(head[0]), int(head[1])
 
 
 def readable_layers(model: ResidualModel, component: str, layers: tuple[int, ...], head_layer: int) -> list[int]:

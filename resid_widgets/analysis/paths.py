@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from resid_widgets.models.edits import Edit, constant
+from resid_widgets.models.edits import Edit, constant, plus
 from resid_widgets.models.engine import Engine
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.one_block import values_in_block
@@ -44,7 +44,7 @@ class Paths:
             if isinstance(receiver, str):
                 for n in live:
                     lo, top = moved[n] or 0, self.model.n_layers - 1
-                    change = partial(_plus, changes[n][lo:])
+                    change = partial(plus, changes[n][lo:])
                     found[n].append(Edit("resid_post", top, lo, self.base.n_pos, None, None, change))
                 continue
             for n, values in zip(live, self._received(receiver, [changes[n] for n in live]), strict=True):
@@ -120,10 +120,6 @@ def _first_position(change: Float[Tensor, "pos d_model"]) -> int | None:
     """Return the first position at which something changes; None if there is none."""
     places = change.any(dim=-1).nonzero().flatten()
     return int(places[0]) if len(places) else None
-
-
-def _plus(more: Tensor, old: Tensor) -> Tensor:
-    return old + more.to(old)
 
 
 def _same(old: Tensor) -> Tensor:

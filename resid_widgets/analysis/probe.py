@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from resid_widgets.analysis.probe_build import probe_result
 from resid_widgets.analysis.probe_data import ProbeData, from_activations, from_arrays
 from resid_widgets.analysis.probe_fit import ALPHAS, CS, KINDS, Recipe
 from resid_widgets.analysis.probe_folds import make_folds
-from resid_widgets.analysis.probe_memory import memory_needed
+from resid_widgets.analysis.probe_memory import folds_at_once, memory_needed
 from resid_widgets.analysis.probe_result import Probe
 from resid_widgets.analysis.probe_run import Fitting, Plan
 from resid_widgets.analysis.probe_score import METRICS
@@ -126,15 +126,17 @@ def probe(
             "mdl", mdl, "code lengths are for classes", "Leave it out, or cut the numbers in classes."
         )
     seeds = _seeds(seeds)
-    recipes = _recipes(kind, estimator, classify, metric, k, _penalties(penalties, classify))
-    tracker = sweeping(progress, stop)
+    kinds = _kinds(kind, estimator, classify, metric)
+    grid = _penalties(penalties, classify)
+    tracker = sweeping(progress, stop, "fold")
     given = _data(data, labels, groups, control_units, components, layers, positions, progress, classify)
     codes, classes = _codes(given.labels, classify)
-    recipes = tuple(Recipe(r.kind, len(classes), r.penalties, r.k, r.estimator) for r in recipes)
+    recipes = tuple(Recipe(each, len(classes), grid, k, estimator) for each in kinds)
     made = make_folds(codes if classify else None, given.groups, folds, seeds, inner)
-    plan = Plan(given, codes, recipes, made, seeds, metric, inner, bool(mdl))
-    grid = max(len(recipe.penalties) for recipe in recipes)
-    peak = memory_needed(len(codes), given.d_model, len(classes), grid, int(np.prod(plan.shape)) * len(seeds))
+    size = (len(codes), given.d_model, len(classes), len(grid))
+    at_once = folds_at_once(*size, len(made))
+    plan = Plan(given, codes, recipes, made, seeds, metric, inner, bool(mdl), at_once)
+    peak = memory_needed(*size, int(np.prod(plan.shape)) * len(seeds), at_once)
     require_memory(peak, CPU, "memory of the probes", "Probe fewer samples: positions=, or fewer prompts.")
     fitting = Fitting(plan)
     fitting.run(tracker)
@@ -179,10 +181,10 @@ def _data(
             rule = f"{sum(label is None for label in own)} of the {len(own)} prompts have no label"
             raise InputError.about("labels", None, rule, "Give labels=, one for each prompt.")
         _codes(np.asarray(own), classify)
-    elif not isinstance(labels, str) and len(labels) == len(prompts):
+    elif isinstance(labels, Sized) and not isinstance(labels, str) and len(labels) == len(prompts):
         _codes(np.asarray(labels), classify)
     kept = "resid_post" if components is None else components
-    found = collect(model, prompts, kept, positions, layers=layers, progress=progress is not False)
+    found = collect(model, prompts, kept, positions, layers=layers, progress=progress is True)
     return from_activations(found, labels, groups, units, None, None, None)
 
 
@@ -211,9 +213,7 @@ def _codes(labels: NDArray[Any], classify: bool) -> tuple[NDArray[Any], tuple[An
     return codes.astype(np.int64), tuple(classes.tolist())
 
 
-def _recipes(
-    kind: Any, estimator: Any, classify: bool, metric: str, k: int, penalties: tuple[float, ...]
-) -> tuple[Recipe, ...]:
+def _kinds(kind: Any, estimator: Any, classify: bool, metric: str) -> tuple[str, ...]:
     kinds = (kind,) if isinstance(kind, str) else tuple(kind) if isinstance(kind, Sequence) else ()
     if not kinds or any(each not in KINDS for each in kinds) or len(set(kinds)) < len(kinds):
         raise InputError.about("kind", kind, f"must be one or several of {', '.join(KINDS)}", "'full' is the default.")
@@ -224,7 +224,7 @@ def _recipes(
         if "full" not in kinds:
             raise InputError.about("kind", kind, "an estimator takes the place of 'full'", "Use kind='full'.")
         kinds = tuple("estimator" if each == "full" else each for each in kinds)
-    return tuple(Recipe(each, 2, penalties, k, estimator) for each in kinds)
+    return kinds
 
 
 def _require_estimator(estimator: Any, classify: bool, metric: str) -> None:

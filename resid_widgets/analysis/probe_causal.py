@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def causal_test(
         A ResidualModel or a bare TransformerBridge.
     prompts
         Prompts (texts, token ids, labelled prompts of `resid_widgets.tasks`), or pairs of a task, whose clean prompts
-        are taken.
+        are taken; or a task, which has pairs. What each reads and writes is held until the last one is done.
     metric
         From `resid_widgets.logit_diff` and the like. For pairs by default the logit difference of answer and foil.
     component, layer, pos
@@ -86,11 +87,12 @@ def causal_test(
         raise InputError.about("direction", f"{len(direction)} dimensions", rule, "Probe this model's stream.")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.number) or not 0 < alpha < np.inf:
         raise InputError.about("alpha", alpha, "a positive number is needed", "0.5 is half the median norm.")
-    seeds = tuple(whole_number("seeds", seed, 0, 2**32 - 1, "range(10) is the default.") for seed in seeds)
+    items = seeds if isinstance(seeds, Sequence | range) and not isinstance(seeds, str) else (seeds,)
+    seeds = tuple(whole_number("seeds", seed, 0, 2**32 - 1, "range(10) is the default.") for seed in items)
     if len(seeds) < 3:
         raise InputError.about("seeds", seeds, "three random directions are the least", "Use range(10).")
     texts, places, metrics = _cases(prompts, metric, pos)
-    tracker = sweeping(progress)
+    tracker = sweeping(progress, unit="prompt")
     tracker.total = tracker.parts = len(texts)
     runs = [run(model, text, keep=list({component, "resid_post"}), bos=bos) for text in texts]
     readings = [each.bound(base) for each, base in zip(metrics, runs, strict=True)]
@@ -158,7 +160,8 @@ def _random(direction: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
 
 def _cases(prompts: Any, metric: Any, pos: int | None) -> tuple[list[Any], list[int | None], list[Metric]]:
     """Return what is run, where it is changed, and what is measured, one each."""
-    items = [] if prompts is None or isinstance(prompts, str) else list(prompts)
+    prompts = getattr(prompts, "pairs", None) or getattr(prompts, "prompts", prompts)  # of a task
+    items = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str) else []
     if len(items) < 2:
         rule = "two prompts are the least, for an interval over them"
         raise InputError.about("prompts", prompts, rule, "Give prompts=[...], or the pairs of a task.")

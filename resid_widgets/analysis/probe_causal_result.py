@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
-from resid_widgets.analysis.metrics import Reading, label_of
+from resid_widgets.analysis.metrics import Reading
 from resid_widgets.models.engine import engine_of
 from resid_widgets.models.run import Run
 from resid_widgets.results import Check, Result
@@ -21,6 +21,9 @@ from resid_widgets.sites import Site
 
 INTERVENTIONS = ("erase", "add", "subtract")
 DIRECTIONS = ("probe", "random")
+
+LEAST_PROMPTS = 10
+"""Prompts from which an interval over them is worth having."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -117,7 +120,7 @@ def causal_result(
 ) -> CausalTest:
     """Put labels on the changes ``[prompt, intervention, direction]``, the probe's direction first."""
     by_probe, by_random = changes[:, :, 0].T, changes[:, :, 1:].transpose(1, 2, 0)  # [intervention, (seed,) prompt]
-    label, units = label_of(readings), readings[0].units
+    label, units = _measured(readings), readings[0].units
     count = len(runs)
     sizes = np.stack([np.abs(by_probe).mean(-1), np.abs(by_random).mean((-1, -2))], axis=1)
     over = mean_of((np.abs(by_probe) - np.abs(by_random).mean(axis=1)).T)
@@ -158,11 +161,11 @@ def causal_result(
             "random directions that move the stream as far."
         ),
         origin=f"{runs[0].provenance.model} · {count} prompts · {runs[0].provenance.bos} · {runs[0].provenance.dtype}",
-        verdict=_verdict(encoded, used, sizes, label, where),
+        verdict=_verdict(encoded, used, sizes, label, units, where),
         checks=(
             engine_of(runs[0], {site.component}).check,
-            Check("prompts", "green" if count >= 10 else "amber", float(count), 10.0, f"{count} prompts"),
-            Check("random directions", "green", float(len(seeds)), 3.0, f"{len(seeds)} random directions"),
+            _enough(count),
+            Check("random directions", "green", float(len(seeds)), 3.0, f"beside {len(seeds)} random directions"),
             *readings[0].checks(),
             *tracker.check(changes),
         ),
@@ -177,14 +180,45 @@ def causal_result(
     )
 
 
-def _verdict(encoded: bool, used: NDArray[np.bool_], sizes: NDArray[np.float64], label: str, where: str) -> str:
+def _enough(count: int) -> Check:
+    """Say how many prompts there are, and that few of them decide little."""
+    if count >= LEAST_PROMPTS:
+        return Check("prompts", "green", float(count), float(LEAST_PROMPTS), f"measured on {count} prompts")
+    what = "one prompt decides nothing" if count == 1 else f"only {count} prompts, so that the intervals are wide"
+    return Check("prompts", "amber", float(count), float(LEAST_PROMPTS), f"{what}; take {LEAST_PROMPTS} or more")
+
+
+def _measured(readings: Sequence[Reading]) -> str:
+    """Say what was measured, so that "the" fits before it: with the tokens, where all prompts have the same."""
+    kind, same = readings[0].metric.kind, len({reading.names for reading in readings}) == 1
+    differing = ("answer", "foil") if kind == "logit_diff" else ("the answer",)
+    words = {
+        "logit_diff": "logit difference between {0} and {1}",
+        "log_prob": "log-probability of {0}",
+        "prob": "probability of {0}",
+        "rank": "rank of {0}",
+        "kl_to_base": "KL divergence from the plain run",
+    }
+    return words[kind].format(*(readings[0].names if same else differing))
+
+
+def _verdict(
+    encoded: bool, used: NDArray[np.bool_], sizes: NDArray[np.float64], label: str, units: str, where: str
+) -> str:
+    units = f" {units}" if units in ("logits", "nats") else ""
     told = {"erase": "erasing", "add": "adding", "subtract": "subtracting"}
     names = [told[name] for name, is_used in zip(INTERVENTIONS, used, strict=True) if is_used]
     shown = int(np.argmax(used))  # the first that is used, else erasing
-    beside = f"{told[INTERVENTIONS[shown]]} it: {sizes[shown, 0]:.3g} beside {sizes[shown, 1]:.3g}"
+    by, beside = (f"{size:.3g}" for size in sizes[shown])
+    when = "" if len(names) == 1 else f"{told[INTERVENTIONS[shown]]} it: "
+    sized = f"{when}on average by {by}{units}, against {beside}"
     listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    more = f"{listed} the direction moves the {label} more than random directions do ({beside})"
-    less = f"erasing or adding the direction moves the {label} no more than random directions do ({beside})"
+    verb = "moves" if len(names) == 1 else "each move"
+    more = f"{listed} the direction {verb} the {label} more than random directions do ({sized})"
+    less = (
+        f"neither erasing nor adding nor subtracting the direction moves the {label} clearly more than random "
+        f"directions do ({sized})"
+    )
     if encoded:
         return (
             f"Encoded at {where}, and used: {more}."

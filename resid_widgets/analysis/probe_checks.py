@@ -51,18 +51,57 @@ def _shuffled(fitting: Fitting, n_folds: int) -> list[Check]:
 
 
 def _control(fitting: Fitting) -> list[Check]:
-    if fitting.plan.data.units is None:
-        text = "no control task: give control_units= (the word or token of each sample) to get selectivity"
-        return [Check("control task", "amber", None, None, text)]
+    """Say whether there is a control task, and where there is none, why and what to do."""
+    units = fitting.plan.data.units
+
+    def missing(text: str, value: float | None = None, limit: float | None = None) -> list[Check]:
+        return [Check("control task", "amber", value, limit, f"no control task {text}")]
+
+    if units is None:
+        return missing("was given: give control_units= (the word or token of each sample) to get selectivity")
+    count, total = len(np.unique(units)), len(fitting.plan.folds)
+    if count == 1:
+        return missing(
+            "is possible with one control unit: all samples have the same one (by default their token), so all get the "
+            "same random label; probe tokens that differ, or give control_units= that do",
+            1.0,
+            2.0,
+        )
     shares = np.array([seen.mean() for seen in fitting.seen if seen is not None])
     least = float(shares.min())
-    if least < LEAST_SEEN:
-        text = (
-            f"no control task in {int((shares < LEAST_SEEN).sum())} of {len(shares)} folds: "
-            f"too few of their units ({least:.0%}) are in training"
+    if count == len(units):
+        return missing(
+            "is possible: each sample is a control unit of its own, so none recurs in another fold; give "
+            "control_units= that several samples share, such as their word or token",
+            least,
+            LEAST_SEEN,
         )
-        return [Check("control task", "amber", least, LEAST_SEEN, text)]
-    return [Check("control task", "green", least, LEAST_SEEN, f"units recur across folds ({least:.0%} at least)")]
+    if least < LEAST_SEEN:
+        return missing(
+            f"in {int((shares < LEAST_SEEN).sum())} of {total} folds: too few of their units ({least:.0%}) are in "
+            "training; take more samples, or give control_units= that recur more often",
+            least,
+            LEAST_SEEN,
+        )
+    lost = sum(_lacks(fitting, n) for n in range(total))
+    if lost:
+        what = "take every class" if fitting.plan.n_classes else "differ"
+        return missing(
+            f"in {lost} of {total} folds: {count} control units are too few for their random labels to {what}, in "
+            "training and test; probe samples of more units, or give control_units= of more kinds",
+            float(lost),
+            0.0,
+        )
+    text = f"at least {least:.0%} of each fold's samples have a control unit that was in training"
+    return [Check("control task", "green", least, LEAST_SEEN, text)]
+
+
+def _lacks(fitting: Fitting, n: int) -> bool:
+    """Return whether a fold's control labels lack a class (numbers: are all the same), or could not be scored."""
+    fold = fitting.plan.folds[n]
+    labels = fitting.control[fold.seed][fold.train]
+    scored, known = (np.isfinite(fitting.scored[name][..., n]) for name in ("control", "accuracy"))
+    return len(np.unique(labels)) < max(2, fitting.plan.n_classes) or bool(known.any() and not scored[known].any())
 
 
 def _solver(fitting: Fitting) -> list[Check]:

@@ -41,6 +41,8 @@ class ProbeData:
         Returns the rows of a component and layer.
     tokens
         Returns the text of each token of a prompt, by its number; None where that is not known.
+    token_ids
+        Returns their ids.
     """
 
     components: tuple[str | None, ...]
@@ -56,6 +58,7 @@ class ProbeData:
     checks: tuple[Check, ...]
     read: Callable[[str | None, int], NDArray[Any]]
     tokens: Callable[[int], tuple[str, ...]] | None = None
+    token_ids: Callable[[int], tuple[int, ...]] | None = None
 
     def matrix(self, component: str | None, layer: int) -> NDArray[np.float64]:
         """Return the rows of a component and layer, ``[sample, d_model]``, float64.
@@ -183,6 +186,7 @@ def from_activations(
         tuple(activations.checks),
         lambda component, layer: _read(activations, component, layer, None if whole else keep),
         getattr(activations, "tokens", None),
+        getattr(activations, "token_ids", None),
     )
 
 

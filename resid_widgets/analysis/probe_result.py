@@ -10,8 +10,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from resid_widgets.analysis.grid import whole_number
 from resid_widgets.analysis.probe_causal import causal_test
 from resid_widgets.analysis.probe_causal_result import CausalTest
+from resid_widgets.analysis.probe_code import probe_code
 from resid_widgets.analysis.probe_run import Fitting
 from resid_widgets.analysis.probe_score import bounds_of, interval_over_folds
 from resid_widgets.errors import InputError
@@ -197,7 +199,7 @@ class Probe(Result):
         return pd.DataFrame(counts, index=pd.Index(names, name="label"), columns=pd.Index(names, name="predicted"))
 
     def hardest(
-        self, layer: Any, n: int = 10, *, component: str | None = None, kind: str | None = None
+        self, layer: Any, n: Any = 10, *, component: str | None = None, kind: str | None = None
     ) -> pd.DataFrame:
         """Return the samples that the probe gets most wrong, worst first.
 
@@ -213,7 +215,7 @@ class Probe(Result):
             flip = {"margin": lambda s: -s}.get(fitting.score_units, lambda s: 1 - s)
             truth = score if len(self.classes) > 2 else np.where(codes == 1, score, flip(score))
             shown = np.array([self.classes[int(p)] if p >= 0 else None for p in predicted], dtype=object)
-        worst = np.argsort(truth, kind="stable")[: max(0, n)]
+        worst = np.argsort(truth, kind="stable")[: whole_number("n", n, 0, 10**9, "10 is the default.")]
         found = pd.DataFrame(
             {
                 "sample": worst,
@@ -294,6 +296,13 @@ class Probe(Result):
             remedy = f"There are {['readout'] * (name is not None) + list(known)}."
             raise InputError.about("kind", kind, rule, remedy)
         return known[name]
+
+    def code(self, *, component: str | None = None, kind: str | None = None) -> str:
+        """Return a script that makes `accuracy` again with scikit-learn, and its samples with TransformerLens.
+
+        Folds and penalties are written out. Of plain arrays it is the reader's to define ``x``, ``{layer: X}``.
+        """
+        return probe_code(self, self._kind(kind), self._component(component))
 
     def _layer(self, layer: Any) -> int:
         if isinstance(layer, bool) or layer not in self.layers:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resid_widgets.analysis.blas_threads import one_blas_thread
 from resid_widgets.analysis.mdl import online_code
 from resid_widgets.analysis.probe_controls import LEAST_SEEN, control_labels, seen_units, shuffled_by_group
 from resid_widgets.analysis.probe_data import ProbeData
 from resid_widgets.analysis.probe_fit import Recipe, mean_difference
-from resid_widgets.analysis.probe_fitted import Outcome
+from resid_widgets.analysis.probe_fitted import Fitted, Outcome
 from resid_widgets.analysis.probe_folds import Fold
 from resid_widgets.analysis.probe_score import constant_score, score_fold
 from resid_widgets.analysis.sweep import StoppedError, Sweeping
+
+LOOK_SECONDS = 0.2
+"""Between two looks at whether to stop, while folds are fitted at the same time."""
+
+_Fit = tuple[str, NDArray[Any], NDArray[np.bool_], Fitted]
+"""Which of `SCORED`, its labels of all samples, the test rows that count, and the probe."""
 
 SCORED = ("accuracy", "majority", "chance", "shuffled", "control")
 
@@ -35,6 +44,8 @@ class Plan:
         Key of `resid_widgets.analysis.probe_score.METRICS`.
     n_inner, mdl
         Inner folds; whether code lengths are wanted.
+    at_once
+        Folds that are fitted at the same time.
     """
 
     data: ProbeData
@@ -45,6 +56,7 @@ class Plan:
     metric: str
     n_inner: int
     mdl: bool
+    at_once: int = 1
 
     @property
     def n_classes(self) -> int:
@@ -113,36 +125,59 @@ class Fitting:
         plan, codes = self.plan, self.plan.codes
         totals = np.zeros((2, len(codes)))  # score, and how often it was given
         losses = []
-        for n, fold in enumerate(plan.folds):
-            tracker.look()
-            train, test = fold.train, fold.test
-            wanted: list[tuple[str, NDArray[Any], NDArray[np.bool_]]] = [
-                ("accuracy", codes, np.ones(len(test), dtype=bool)),
-                ("shuffled", self.shuffled[fold.seed], np.ones(len(test), dtype=bool)),
-            ]
-            seen = self.seen[n]
-            if seen is not None and seen.mean() >= LEAST_SEEN:
-                wanted.append(("control", self.control[fold.seed], seen))
-            wanted = [each for each in wanted if self._whole(each[1][train])]
-            fitted = recipe.fit(x[train], [labels[train] for _, labels, _ in wanted], fold.inner)
-            for (name, labels, rows), probe in zip(wanted, fitted, strict=True):
-                outcome = probe.outcome(x[test])
-                self.inexact += not probe.exact
-                score = None if outcome.score is None else outcome.score[rows]
-                self.scored[name][*at, n] = score_fold(
-                    plan.metric, labels[test][rows], outcome.predicted[rows], score, plan.n_classes
-                )
-                if name == "accuracy":
-                    self.penalty[*at, n] = probe.penalty
-                    losses.append(probe.losses)
-                    self.predicted[*at, plan.seeds.index(fold.seed), test] = outcome.predicted
-                    totals[:, test] += self._shown(outcome, codes[test]), np.ones(len(test))
-            plain = "accuracy" if plan.n_classes else "r2"
-            for name, metric in (("majority", plain), ("chance", plan.metric)):
-                self.scored[name][*at, n] = constant_score(metric, codes[train], codes[test], plan.n_classes)
-            tracker.advance(1, self.scored["accuracy"])
+        with closing(self._fitted(x, recipe, tracker)) as folds:
+            for n, (fold, fitted) in enumerate(zip(plan.folds, folds, strict=True)):
+                train, test = fold.train, fold.test
+                for name, labels, rows, probe in fitted:
+                    outcome = probe.outcome(x[test])
+                    self.inexact += not probe.exact
+                    score = None if outcome.score is None else outcome.score[rows]
+                    self.scored[name][*at, n] = score_fold(
+                        plan.metric, labels[test][rows], outcome.predicted[rows], score, plan.n_classes
+                    )
+                    if name == "accuracy":
+                        self.penalty[*at, n] = probe.penalty
+                        losses.append(probe.losses)
+                        self.predicted[*at, plan.seeds.index(fold.seed), test] = outcome.predicted
+                        totals[:, test] += self._shown(outcome, codes[test]), np.ones(len(test))
+                plain = "accuracy" if plan.n_classes else "r2"
+                for name, metric in (("majority", plain), ("chance", plan.metric)):
+                    self.scored[name][*at, n] = constant_score(metric, codes[train], codes[test], plan.n_classes)
+                tracker.advance(1, self.scored["accuracy"])
         self.scores[at] = totals[0] / totals[1]
         self._everything(x, recipe, at, losses)
+
+    def _fitted(self, x: NDArray[np.float64], recipe: Recipe, tracker: Sweeping) -> Generator[list[_Fit]]:
+        """Yield what is fitted on each fold's training rows; several folds at once where that is faster."""
+        numbers = range(len(self.plan.folds))
+        at_once = 1 if recipe.kind == "estimator" else self.plan.at_once  # a user's may share a random generator
+        with one_blas_thread() if at_once > 1 else nullcontext(False) as alone:
+            if not alone:
+                for n in numbers:
+                    tracker.look()
+                    yield self._fold(x, recipe, n)
+                return
+            with ThreadPoolExecutor(at_once) as pool:
+                pending = [pool.submit(self._fold, x, recipe, n) for n in numbers]
+                try:
+                    for future in pending:
+                        while wait([future], LOOK_SECONDS).not_done:
+                            tracker.look()
+                        yield future.result()
+                finally:
+                    for future in pending:
+                        future.cancel()
+
+    def _fold(self, x: NDArray[np.float64], recipe: Recipe, n: int) -> list[_Fit]:
+        """Fit the labels and their controls on one fold's training rows."""
+        fold, seen = self.plan.folds[n], self.seen[n]
+        every = np.ones(len(fold.test), dtype=bool)
+        wanted = [("accuracy", self.plan.codes, every), ("shuffled", self.shuffled[fold.seed], every)]
+        if seen is not None and seen.mean() >= LEAST_SEEN:
+            wanted.append(("control", self.control[fold.seed], seen))
+        wanted = [each for each in wanted if self._whole(each[1][fold.train])]
+        probes = recipe.fit(x[fold.train], [labels[fold.train] for _, labels, _ in wanted], fold.inner)
+        return [(*each, probe) for each, probe in zip(wanted, probes, strict=True)]
 
     def _everything(
         self, x: NDArray[np.float64], recipe: Recipe, at: tuple[int, int, int], losses: Sequence[NDArray[np.float64]]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from resid_widgets.analysis.probe_result import Probe
 from resid_widgets.analysis.probe_score import METRICS
 from resid_widgets.errors import InputError
+from resid_widgets.results import Check
 
 COLOURS = ("#2f7ed8", "#c8641b", "#2e9e4f", "#9a5fb8", "#d0393e", "#178f86")
 """Of series; of middle lightness, so that they are seen on white and on black."""
@@ -146,9 +147,33 @@ def limits_of(series: Sequence[Series]) -> tuple[float, float]:
 
 
 def sentence_of(series: Sequence[Series]) -> str:
-    """Say what the curves are, and what they do not prove."""
-    return (
-        f"Held-out {METRICS[series[0].result.metric]} by layer, with the 95 % interval over folds and seeds. "
-        "Dashes: control task. Dots: shuffled labels. Dash and dot: the commonest answer. "
-        "What can be read off the stream need not be used by the model."
+    """Say what the curves are, and what they do not prove; of the baselines, those that are drawn."""
+    drawn = {name for each in series for name in each.baselines}
+    told = [text for name, text in _DASHES.items() if name in drawn]
+    return " ".join(
+        [
+            f"Held-out {METRICS[series[0].result.metric]} by layer, with the 95 % interval over folds and seeds.",
+            *told,
+            "What can be read off the stream need not be used by the model.",
+        ]
     )
+
+
+_DASHES = {
+    "control": "Dashes: control task.",
+    "shuffled": "Dots: shuffled labels.",
+    "chance": "Dash and dot: the commonest answer.",
+}
+
+
+def checks_of(series: Sequence[Series]) -> list[tuple[str, Check]]:
+    """Return each check once, with the curves that it is about; "" where there is one curve only."""
+    curves: dict[Check, list[str]] = {}
+    for each in series:
+        for check in each.result.checks:
+            curves.setdefault(check, []).append(each.name)
+    if len(series) == 1:
+        return [("", check) for check in curves]
+    told = {check: "all curves" if len(names) == len(series) else ", ".join(names) for check, names in curves.items()}
+    heads = ["all curves", *dict.fromkeys(told.values())]
+    return sorted(((told[check], check) for check in curves), key=lambda found: heads.index(found[0]))

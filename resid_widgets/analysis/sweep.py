@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from resid_widgets.analysis.metrics import Reading
-from resid_widgets.errors import InputError
 from resid_widgets.models.blocks import Replayed, cost
 from resid_widgets.models.edits import Edit, constant
 from resid_widgets.models.engine import Engine
+from resid_widgets.models.progress import Bar, require_progress
 from resid_widgets.models.run import Run
 from resid_widgets.models.structure import structure_of
 from resid_widgets.results import Check
@@ -30,7 +29,7 @@ class Progress:
     Attributes
     ----------
     done, total
-        Work, in tokens that go through a block.
+        Work, in tokens that go through a block; where a function says so in pairs, prompts or folds.
     seconds_left
         Estimate from what was done so far.
     values
@@ -109,7 +108,7 @@ class Sweeping:
         return [Check("complete", "amber", float(known), float(count), text)]
 
 
-def sweeping(progress: Any, stop: Callable[[], bool] | None = None) -> Sweeping:
+def sweeping(progress: Any, stop: Callable[[], bool] | None = None, unit: str = "token") -> Sweeping:
     """Return what keeps track of a sweep.
 
     Parameters
@@ -119,35 +118,16 @@ def sweeping(progress: Any, stop: Callable[[], bool] | None = None) -> Sweeping:
         `Progress`, and stops the sweep by returning False.
     stop
         Asked between blocks.
+    unit
+        Of the work, for the bar.
     """
-    if progress is not None and not isinstance(progress, bool) and not callable(progress):
-        rule = "True, False or a function is needed"
-        raise InputError.about("progress", progress, rule, "True shows a bar.")
-    reporter = _Bar() if progress is True else progress if callable(progress) else None
+    require_progress(progress)
+    reporter = _on_bar(Bar("sweep", unit)) if progress is True else progress if callable(progress) else None
     return Sweeping(reporter, stop, began=time.perf_counter())
 
 
-BAR_AFTER = 2.0  # seconds
-
-
-class _Bar:
-    """A bar that is made only where there is something to wait for: in a notebook it is widgets, which stay."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._began = time.perf_counter()
-
-    def __call__(self, progress: Progress) -> None:
-        late = time.perf_counter() - self._began > BAR_AFTER
-        if self._bar is None and late and progress.done < progress.total:
-            initial = progress.done
-            self._bar = tqdm(
-                total=progress.total, initial=initial, unit="token", unit_scale=True, leave=False, desc="sweep"
-            )
-        if self._bar is not None:
-            self._bar.update(progress.done - self._bar.n)
-            if progress.done >= progress.total:
-                self._bar.close()
+def _on_bar(bar: Bar) -> Reporter:
+    return lambda progress: bar(progress.done, progress.total)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from resid_widgets.models.batch_plan import Plan
 from resid_widgets.models.memory import CPU, human, require_memory
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.store import MANIFEST, Store
+from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Check, Provenance
 from resid_widgets.tokens import visible
 
@@ -101,7 +102,7 @@ class Activations:
         """Bytes that the activations hold in memory; 0 where they are in a store."""
         return self._source.memory
 
-    def tokens(self, prompt: int) -> tuple[str, ...]:
+    def tokens(self, prompt: Any) -> tuple[str, ...]:
         """Return the text of each token of a prompt, by its number in `samples`.
 
         Raises
@@ -109,10 +110,26 @@ class Activations:
         InputError
             If there is no such prompt.
         """
-        before = int(prompt)
+        plan, number = self._planned(prompt)
+        return tuple(plan.vocabulary[i] for i in plan.ids[number])
+
+    def token_ids(self, prompt: Any) -> tuple[int, ...]:
+        """Return the ids of a prompt's tokens, by its number in `samples`.
+
+        Raises
+        ------
+        InputError
+            If there is no such prompt.
+        """
+        plan, number = self._planned(prompt)
+        return plan.ids[number]
+
+    def _planned(self, prompt: Any) -> tuple[Plan, int]:
+        """Return the plan of a prompt, and its number there."""
+        before = int(prompt) if is_whole(prompt) else -1
         for plan in self._plans:
             if 0 <= before < len(plan.ids):
-                return tuple(plan.vocabulary[i] for i in plan.ids[before])
+                return plan, before
             before -= len(plan.ids)
         rule = f"there are {sum(len(plan.ids) for plan in self._plans)} prompts"
         raise InputError.about("prompt", prompt, rule, "Numbers are those of activations.samples['prompt'].")
@@ -198,7 +215,7 @@ class Activations:
         return component
 
     def _layer(self, layer: object) -> int:
-        if isinstance(layer, bool) or not isinstance(layer, int | np.integer) or layer not in self.layers:
+        if not is_whole(layer) or layer not in self.layers:
             rule = f"layers {', '.join(map(str, self.layers))} were collected"
             raise InputError.about("layer", layer, rule, "Choose one of them, or collect again with layers=[...].")
         return int(layer)
@@ -213,7 +230,7 @@ class Activations:
         return "\n".join(lines + [f"  [{check.level}] {check.text}" for check in self.checks])
 
 
-def open_activations(path: str | Path, model: Any = None) -> Activations:
+def open_activations(path: Any, model: Any = None) -> Activations:
     """Open a store that `collect` has written; its numbers are read when they are asked for.
 
     Parameters

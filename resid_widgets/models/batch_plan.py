@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.prompt_list import Entry, Label
 
+BATCH_TOKENS = 2048
+"""Tokens that go through the model at once. The plan may not depend on the machine, so this is one number."""
+
 
 @dataclass(frozen=True)
 class Plan:

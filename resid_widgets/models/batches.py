@@ -23,6 +23,11 @@ Place = tuple[str, int]
 """Component and layer."""
 
 
+def place_name(place: Place) -> str:
+    """What a place is called in a safetensors file."""
+    return f"{place[0]}.{place[1]}"
+
+
 def read_batch(
     model: ResidualModel,
     rows: Sequence[Sequence[int]],

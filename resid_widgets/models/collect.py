@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from resid_widgets.errors import InputError
 from resid_widgets.models.activation_sources import Held
 from resid_widgets.models.activations import Activations, checks_of, of_store, require_same_weights
-from resid_widgets.models.batch_plan import Plan
+from resid_widgets.models.batch_plan import BATCH_TOKENS, Plan
 from resid_widgets.models.batches import Place, read_batch
 from resid_widgets.models.collect_memory import Needed, memory_needed, require_budget
+from resid_widgets.models.components import named_components, offered_components
 from resid_widgets.models.memory import human
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.positions import describe_positions, positions_of
-from resid_widgets.models.prompt_list import read_prompts, token_checks
+from resid_widgets.models.progress import Report, reporter
+from resid_widgets.models.prompt_list import read_prompts
 from resid_widgets.models.ray_engine import RayEngine
-from resid_widgets.models.run import Run, offered_components, run
+from resid_widgets.models.run import Run, run
 from resid_widgets.models.shapes import site_shape
 from resid_widgets.models.store import Store
 from resid_widgets.models.structure import relative_gap
+from resid_widgets.models.token_checks import token_checks
+from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Check
-from resid_widgets.sites import RESIDUAL, require_component
-
-BATCH_TOKENS = 2048
-"""Tokens that go through the model at once. The plan may not depend on the machine, so this is one number."""
+from resid_widgets.sites import RESIDUAL
 
 COLLECTED = (*RESIDUAL, "mlp_post")
 """What can be collected: everything of which a position has one vector."""
-
-Report = Callable[[int, int], Any]
-"""Told how many samples are done, and of how many; may raise to stop."""
 
 
 def collect(
@@ -49,7 +45,7 @@ def collect(
     positions: Any = "last",
     *,
     layers: Any = None,
-    store: str | Path | None = None,
+    store: Any = None,
     append: bool = False,
     engine: str = "local",
     workers: int | None = None,
@@ -110,8 +106,9 @@ def collect(
         writes to, one that is damaged, or Ray where it is not installed.
     """
     model = as_model(model)
-    _require_options(engine, workers, append, store, progress)
-    names = _components(model, components)
+    _require_options(engine, workers, append, store)
+    report = reporter(progress, "collect", "sample")
+    names = offered_components(model, named_components("components", components, COLLECTED), by_default=False)
     chosen = _layers(model, layers)
     tokens = _positive("batch_tokens", BATCH_TOKENS if batch_tokens is None else batch_tokens)
     allowed = None if budget is None else _positive("budget", budget)
@@ -146,7 +143,6 @@ def collect(
     checks = [check for check in first.checks if check.name != "finite"]  # counted over all prompts instead
     facts = {"checks": [asdict(check) for check in (*checks, *token_checks(entries))], "not_finite": 0}
     job = _Job(model, plan, places, widths, header, facts, first)
-    report = _Bar(plan.n_samples) if progress is True else progress or (lambda done, total: None)
     if opened is None:
         return _in_memory(job, runner, report, needed)
     return _in_store(job, runner, report, needed, opened, append)
@@ -247,34 +243,24 @@ def _require_disk(job: _Job, store: Store, start: int) -> None:
         raise InputError.about("store", str(store.folder), rule, "Write elsewhere, or keep fewer positions or layers.")
 
 
-def _components(model: ResidualModel, components: Any) -> tuple[str, ...]:
-    if not isinstance(components, Iterable):
-        raise InputError.about("components", components, "names are needed", "For example 'resid_post'.")
-    names = (components,) if isinstance(components, str) else tuple(components)
-    if not names:
-        raise InputError.about("components", components, "it names nothing", "For example 'resid_post'.")
-    wanted = tuple(dict.fromkeys(require_component(name, COLLECTED) for name in names))
-    return offered_components(model, wanted, by_default=False)
-
-
 def _layers(model: ResidualModel, layers: Any) -> list[int]:
     n = model.n_layers
     if layers is None:
         return list(range(n))
     listed = list(layers) if isinstance(layers, Iterable) else [layers]
-    good = [x for x in listed if isinstance(x, int | np.integer) and not isinstance(x, bool) and -n <= x < n]
+    good = [x for x in listed if is_whole(x) and -n <= x < n]
     if not listed or len(good) < len(listed):
         raise InputError.about("layers", layers, f"the model has layers 0 .. {n - 1}", "Choose one or more of them.")
     return sorted({int(x) % n for x in listed})
 
 
 def _positive(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+    if not is_whole(value) or value < 1:
         raise InputError.about(name, value, "a whole number of at least 1 is needed", "Leave it out for the default.")
     return int(value)
 
 
-def _require_options(engine: object, workers: object, append: object, store: object, progress: object) -> None:
+def _require_options(engine: object, workers: object, append: object, store: object) -> None:
     if engine not in ("local", "ray"):
         raise InputError.about("engine", engine, "must be 'local' or 'ray'", "'local' is the default.")
     if workers is not None:
@@ -283,17 +269,3 @@ def _require_options(engine: object, workers: object, append: object, store: obj
             raise InputError.about("workers", workers, "only Ray has workers", "Pass engine='ray', or leave it out.")
     if append and store is None:
         raise InputError.about("append", append, "there is no store to add to", "Pass store=path.")
-    if not isinstance(progress, bool) and not callable(progress):
-        raise InputError.about("progress", progress, "must be True, False or a function", "True shows a bar.")
-
-
-class _Bar:
-    """A bar for the samples, that is gone when they are there."""
-
-    def __init__(self, total: int) -> None:
-        self._bar: Any = tqdm(total=total, unit="sample", unit_scale=True, leave=False, desc="collect", delay=2)
-
-    def __call__(self, done: int, total: int) -> None:
-        self._bar.update(done - self._bar.n)
-        if done >= total:
-            self._bar.close()

@@ -184,10 +184,11 @@ def _noise(base: Run, item: Intervention, edit: Edit) -> Change:
     shape = (base.n_pos, *site_shape(base.model, edit.component))
     whole = replace(edit, lo=0, hi=base.n_pos)
     drawn = torch.randn(shape, generator=generator)[whole.index(0)]
-    return partial(_plus, item.option("sigma") * spread * _here(drawn, edit))
+    return partial(plus, item.option("sigma") * spread * _here(drawn, edit))
 
 
-def _plus(more: Tensor, old: Tensor) -> Tensor:
+def plus(more: Tensor, old: Tensor) -> Tensor:
+    """Return ``old + more``, in the dtype and on the device of `old`."""
     return old + more.to(old)
 
 
@@ -232,7 +233,7 @@ def _without(unit: Tensor, old: Tensor) -> Tensor:
 
 
 def _add(base: Run, item: Intervention, edit: Edit) -> Change:
-    return partial(_plus, item.option("alpha") * _unit(base, item, edit))
+    return partial(plus, item.option("alpha") * _unit(base, item, edit))
 
 
 def _patch(base: Run, item: Intervention, edit: Edit) -> Change:

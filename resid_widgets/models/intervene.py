@@ -12,9 +12,11 @@ from torch import Tensor
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.interventions import Intervention, as_interventions
 from resid_widgets.models.block_actions import Watch
+from resid_widgets.models.components import offered_components, wanted_components
 from resid_widgets.models.edits import Edit, edit_for, in_order
 from resid_widgets.models.engine import engine_of
-from resid_widgets.models.run import Run, offered_components, wanted_components
+from resid_widgets.models.listing import listed
+from resid_widgets.models.run import Run
 from resid_widgets.results import Check
 
 
@@ -122,7 +124,6 @@ def report_checks(reports: Sequence[Report]) -> list[Check]:
     checks = [Check("interventions", "green", count, count, "each intervention fired once")]
     idle = [str(report.item) for report in reports if not report.changed]
     if idle:
-        more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
-        text = f"no change by {', '.join(idle[:3])}{more}: what it puts there stands there already"
+        text = f"no change by {listed(idle)}: what it puts there stands there already"
         checks.append(Check("no effect", "amber", float(len(idle)), 0.0, text))
     return checks

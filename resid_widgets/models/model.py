@@ -260,8 +260,8 @@ class ResidualModel:
         """Text of each token id, spaces and all; ``[id]`` where there is no tokenizer."""
         return [piece_text(self.tokenizer, int(i)) for i in ids]
 
-    def token_id(self, token: str | int) -> int:
-        """Return the id of one token.
+    def token_id(self, token: Any) -> int:
+        """Return the id of one token, a string or an id.
 
         Raises
         ------

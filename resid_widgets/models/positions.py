@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.prompt_list import Entry
+from resid_widgets.models.whole import is_whole
 
 _NAMED = ("last", "all", "not_first", "given")
 _WHICH = ("all", "first", "last")
@@ -39,7 +38,7 @@ def positions_of(model: ResidualModel, entries: Sequence[Entry], rule: object) -
 
 def describe_positions(rule: object) -> str:
     """Return a short text for `rule`, to be kept with the numbers."""
-    if isinstance(rule, str | Mapping) or _is_whole(rule):
+    if isinstance(rule, str | Mapping) or is_whole(rule):
         return str(rule)
     if callable(rule):
         return f"function {getattr(rule, '__name__', type(rule).__name__)}"
@@ -52,7 +51,7 @@ def _finder(model: ResidualModel, entries: Sequence[Entry], rule: Any) -> Callab
         return lambda number: _named(rule, number, entries[number])
     if isinstance(rule, Mapping):
         return _token_finder(model, entries, rule)
-    if _is_whole(rule):
+    if is_whole(rule):
         return lambda number: rule
     if callable(rule):
         return lambda number: rule(model.token_strings(entries[number].tokens.ids))
@@ -85,7 +84,8 @@ def _token_finder(model: ResidualModel, entries: Sequence[Entry], rule: Mapping[
     if which not in _WHICH:
         raise InputError.about("which", which, f"must be one of {', '.join(_WHICH)}", "'all' is the default.")
     given = rule["token"]
-    ids = {model.token_id(token) for token in ([given] if isinstance(given, str) or _is_whole(given) else given)}
+    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    ids = {model.token_id(token) for token in several}
 
     def find(number: int) -> list[int]:
         places = [pos for pos, token in enumerate(entries[number].tokens.ids) if token in ids]
@@ -96,7 +96,7 @@ def _token_finder(model: ResidualModel, entries: Sequence[Entry], rule: Mapping[
 
 def _checked(model: ResidualModel, number: int, entry: Entry, found: Any, rule: object) -> tuple[int, ...]:
     n = len(entry.tokens.ids)
-    several = [found] if _is_whole(found) or not isinstance(found, Iterable) else list(found)
+    several = [found] if is_whole(found) or not isinstance(found, Iterable) else list(found)
 
     def refused(rule_broken: str, remedy: str) -> InputError:
         text = "".join(model.token_strings(entry.tokens.ids[:20]))[:40]
@@ -105,14 +105,10 @@ def _checked(model: ResidualModel, number: int, entry: Entry, found: Any, rule: 
 
     if not several:
         raise refused("it finds nothing", "Leave that prompt out, or choose another rule.")
-    bad = [pos for pos in several if not _is_whole(pos) or not -n <= pos < n]
+    bad = [pos for pos in several if not is_whole(pos) or not -n <= pos < n]
     if bad:
         raise refused(f"it gives {bad[0]!r}", "Choose whole numbers in that range.")
     positions = sorted(int(pos) % n for pos in several)
     if len(set(positions)) < len(positions):
         raise refused("it gives one position twice", "Name each one once.")
     return tuple(positions)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -11,7 +11,6 @@ import numpy as np
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.tokenize import Tokens, tokenize
-from resid_widgets.results import Check
 
 Label = str | int | float | bool | None
 """What a prompt's label or group may be: something that a JSON file holds exactly."""
@@ -87,19 +86,3 @@ def _label(number: int, prompt: Any, name: str) -> Label:
         rule = "a label or group must be a string, a number or None"
         raise InputError.about(f"prompts[{number}].{name}", value, rule, "Convert it first.")
     return value
-
-
-def token_checks(entries: list[Entry]) -> tuple[Check, ...]:
-    """Say where the tokenizer knew no word, or where BOS stands twice."""
-    found = []
-    unknown = [(n, word.strip()) for n, entry in enumerate(entries) for _, word in entry.tokens.unknown]
-    if unknown:
-        some = ", ".join(f"{word!r} (prompt {n})" for n, word in unknown[:3])
-        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-        text = f"the tokenizer does not know {some}{more}"
-        found.append(Check("unknown words", "amber", float(len(unknown)), 0.0, text))
-    twice = [n for n, entry in enumerate(entries) if entry.tokens.bos_twice]
-    if twice:
-        text = f"{len(twice)} prompts begin with BOS twice (prompt {twice[0]}): the tokenizer adds one, one is typed"
-        found.append(Check("BOS", "amber", float(len(twice)), 0.0, text))
-    return tuple(found)

@@ -21,7 +21,7 @@ from torch import Tensor
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.bare import BareModel
 from resid_widgets.models.batch_plan import Plan, digest
-from resid_widgets.models.batches import Place, read_batch
+from resid_widgets.models.batches import Place, place_name, read_batch
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import probe_ids
 
@@ -67,7 +67,7 @@ class RayEngine:
                         flying.append((n, worker.read.remote(self._plan.rows(n), self._plan.kept(n))))
                     n, answer = flying.popleft()
                     found = load(self._get(answer))
-                    yield n, {place: found[_name(place)] for place in self._places}
+                    yield n, {place: found[place_name(place)] for place in self._places}
             finally:
                 for worker in workers:
                     self._ray.kill(worker)
@@ -113,7 +113,7 @@ class Worker:
     def read(self, rows: list[tuple[int, ...]], kept: list[tuple[int, ...]]) -> bytes:
         """Run one batch."""
         found = read_batch(self._model, rows, kept, self._places, self._weights_hash)
-        return save({_name(place): value.contiguous() for place, value in found.items()})
+        return save({place_name(place): value.contiguous() for place, value in found.items()})
 
 
 def packed(model: ResidualModel) -> tuple[str, bytes]:
@@ -174,10 +174,6 @@ def sample_digest(model: ResidualModel, places: Sequence[Place], weights_hash: s
     ids = probe_ids(model.d_vocab, model.n_ctx)
     found = read_batch(model, [ids, ids], [range(len(ids))] * 2, places, weights_hash)
     return digest(b"".join(found[place].contiguous().view(torch.uint8).numpy().tobytes() for place in places))
-
-
-def _name(place: Place) -> str:
-    return f"{place[0]}.{place[1]}"
 
 
 def _ray() -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,20 +15,23 @@ from torch import Tensor
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention
 from resid_widgets.models.bare import proven, record
+from resid_widgets.models.components import offered_components, require_offered, wanted_components
 from resid_widgets.models.hooks import foreign_hooks, refuse_foreign_hooks
+from resid_widgets.models.listing import listed
+from resid_widgets.models.marking import marked_positions
 from resid_widgets.models.memory import human, require_memory, storage_bytes
 from resid_widgets.models.model import ResidualModel, as_model
+from resid_widgets.models.provenance import provenance_of
 from resid_widgets.models.recorder import Recorder, lens_check
 from resid_widgets.models.recording import Recording
 from resid_widgets.models.run_memory import estimate_memory
 from resid_widgets.models.structure import structure_of
+from resid_widgets.models.token_checks import prompt_checks
 from resid_widgets.models.tokenize import Tokens, tokenize
+from resid_widgets.models.whole import from_zero
 from resid_widgets.results import Check, Provenance
-from resid_widgets.sites import COMPONENTS, RESIDUAL, require_component
+from resid_widgets.sites import require_component
 from resid_widgets.tokens import visible
-
-MARK_RATIO = 10.0
-"""A position whose norm is more than this many times its layer's median is left out of scales."""
 
 _MOST_MORE = 2
 
@@ -108,7 +110,7 @@ class Run:
         self.logits = logits if "logits" in provenance.options["keep"] else None
         self._norms = norms
         self.provenance = provenance
-        self.checks = checks + _token_checks(prompt) + _model_checks(model)
+        self.checks = checks + prompt_checks(prompt) + _model_checks(model)
         self._recorded = recorded
 
     @property
@@ -128,9 +130,7 @@ class Run:
     @cached_property
     def marked(self) -> tuple[int, ...]:
         """Positions left out of scales: the first, and any where resid_post's norm exceeds 10x its layer's median."""
-        massive = (self._norms > MARK_RATIO * self._norms.nanmedian(dim=1, keepdim=True).values).any(dim=0)
-        massive[0] = True
-        return tuple(int(p) for p in massive.nonzero().flatten())
+        return tuple(int(p) for p in marked_positions(self._norms).nonzero().flatten())
 
     @property
     def layers(self) -> range:
@@ -147,7 +147,7 @@ class Run:
         """
         component = require_component(component)
         if component not in self.components:
-            _require_offered(self.model, component)
+            require_offered(self.model, component)
             raise InputError.about(
                 "component", component, f"this run kept {self._kept}", f"Run again with keep=[..., {component!r}]."
             )
@@ -183,10 +183,7 @@ class Run:
         InputError
             If it is out of range.
         """
-        n = self.model.n_layers
-        if isinstance(layer, bool) or not isinstance(layer, (int, np.integer)) or not -n <= layer < n:
-            raise InputError.about("layer", layer, f"the model has layers 0 .. {n - 1}", "Choose one of them.")
-        return int(layer) % n
+        return from_zero("layer", layer, self.model.n_layers, "the model has layers")
 
     def pos(self, pos: object) -> int:
         """Return `pos` counted from 0; negative counts from the end.
@@ -196,10 +193,7 @@ class Run:
         InputError
             If it is out of range.
         """
-        n = self.n_pos
-        if isinstance(pos, bool) or not isinstance(pos, (int, np.integer)) or not -n <= pos < n:
-            raise InputError.about("pos", pos, f"the prompt has positions 0 .. {n - 1}", "Choose one of them.")
-        return int(pos) % n
+        return from_zero("pos", pos, self.n_pos, "the prompt has positions")
 
     def residual(self, component: str = "resid_post") -> xr.DataArray:
         """All layers of one component as a labelled array of float32.
@@ -294,7 +288,7 @@ def run(
         foreign = foreign_hooks(model) if allow_hooks else []
 
         options = {"keep": wanted, "bos": bos, "allow_hooks": allow_hooks, "foreign_hooks": tuple(foreign)}
-        provenance = _provenance(model, prompt_tokens, options)
+        provenance = provenance_of(model, prompt_tokens, options)
 
         recorder = Recorder(model, structure.parallel, kept)
         actions, recording = recorder.actions(), None
@@ -313,8 +307,7 @@ def run(
             )
         checks = recorder.checks() + lens_check(model, recorder.final, logits)
         if foreign:
-            more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
-            text = f"hooks that are not ours were on {', '.join(foreign[:3])}{more}"
+            text = f"hooks that are not ours were on {listed(foreign)}"
             checks += (Check("foreign hooks", "amber", float(len(foreign)), 0.0, text),)
         norms = torch.stack(recorder.norms).cpu()
         again = partial(_again, model, prompt_tokens.ids, allow_hooks)
@@ -327,84 +320,9 @@ def _again(model: ResidualModel, ids: tuple[int, ...], allow_hooks: bool, compon
     return run(model, ids, keep=component, allow_hooks=allow_hooks)
 
 
-def _provenance(model: ResidualModel, prompt: Tokens, options: Mapping[str, Any]) -> Provenance:
-    """State at once what was run: later the model may be moved, edited or folded."""
-    packages = ("resid-widgets", "transformer-lens", "transformers", "torch")
-    return Provenance(
-        model=model.name,
-        weights_hash=model.weights_hash,
-        token_ids=prompt.ids,
-        bos=prompt.bos,
-        dtype=str(model.dtype).removeprefix("torch."),
-        device=str(model.device),
-        versions={name: _version(name) for name in packages},
-        options={**options, "weights": "folded by TransformerLens" if model.folded else "raw"},
-    )
-
-
-def _token_checks(prompt: Tokens) -> tuple[Check, ...]:
-    found = []
-    if prompt.bos_twice:
-        text = "the prompt begins with BOS twice: the tokenizer adds one, and one is typed"
-        found.append(Check("BOS", "amber", 2.0, 1.0, text))
-    if prompt.unknown:
-        words = ", ".join(f"{word.strip()!r} (position {pos})" for pos, word in prompt.unknown[:5])
-        more = f" and {len(prompt.unknown) - 5} more" if len(prompt.unknown) > 5 else ""
-        n = float(len(prompt.unknown))
-        found.append(Check("unknown words", "amber", n, 0.0, f"the tokenizer does not know {words}{more}"))
-    return tuple(found)
-
-
 def _model_checks(model: ResidualModel) -> tuple[Check, ...]:
     found = [Check("loading", "amber", None, None, note) for note in model.notes]
     if model.folded:
         text = "TransformerLens has folded the weights: the stream is not the one that the model ships with"
         found.append(Check("weights", "amber", None, None, text))
     return tuple(found)
-
-
-@lru_cache
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def wanted_components(keep: object) -> tuple[str, ...]:
-    """Return the names in `keep`, checked; ``"logits"`` may be one. None stands for the stream and its writes.
-
-    Raises
-    ------
-    InputError
-        If it names nothing, or something unknown.
-    """
-    if keep is None:
-        return RESIDUAL
-    if not isinstance(keep, Iterable):
-        raise InputError.about("keep", keep, "names of components are needed", "For example keep=['resid_post'].")
-    names = (keep,) if isinstance(keep, str) else tuple(keep)
-    allowed = (*COMPONENTS, "logits")
-    if not names:
-        raise InputError.about("keep", names, "it names nothing", "Leave it out for the whole stream.")
-    return tuple(dict.fromkeys(require_component(name, allowed) for name in names))
-
-
-def offered_components(model: ResidualModel, wanted: Sequence[str], by_default: bool) -> tuple[str, ...]:
-    """Return the components among `wanted`, after checking that the model has them; by default those that it has."""
-    kept = tuple(c for c in wanted if c != "logits" and not (by_default and c not in structure_of(model).components))
-    for component in kept:
-        _require_offered(model, component)
-    return kept
-
-
-def _require_offered(model: ResidualModel, component: str) -> None:
-    structure = structure_of(model)
-    if component in RESIDUAL and component not in structure.components:
-        rule = f"{model.name} adds attention and MLP in parallel, so there is no state between them"
-        raise InputError.about("component", component, rule, "Use 'resid_pre' or 'resid_post'.")
-    missing = [n for n in range(model.n_layers) if not model.has(component, n)]
-    if missing:
-        raise InputError.about(
-            "component", component, f"{model.name} has none at layer {missing[0]}", "Leave it out of keep."
-        )

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from resid_widgets.errors import InputError
 from resid_widgets.models.batch_plan import Plan, digest
-from resid_widgets.models.batches import Place
+from resid_widgets.models.batches import Place, place_name
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -45,7 +45,9 @@ class Store:
         many of them are ``done``, and what was found out meanwhile. Empty before the first collection.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: Any) -> None:
+        if not isinstance(folder, str | os.PathLike):
+            raise InputError.about("store", folder, "the name of a folder is needed", "For example 'activations'.")
         self.folder = Path(folder).expanduser()
         self.manifest = self._read_manifest()
         self._plans: dict[int, Plan] = {}
@@ -172,7 +174,7 @@ class Store:
         entry = self.parts[part]
         assert batch == entry["done"], "batches are committed in order"
         path = self._shard(part, batch)
-        named = {_tensor_name(place): value.contiguous() for place, value in sorted(tensors.items())}
+        named = {place_name(place): value.contiguous() for place, value in sorted(tensors.items())}
         about = {
             "plan": entry["digest"],
             "batch": batch,
@@ -194,7 +196,7 @@ class Store:
         InputError
             If the shard is missing, cut short or damaged, or belongs elsewhere.
         """
-        path, name = self._shard(part, batch), _tensor_name(place)
+        path, name = self._shard(part, batch), place_name(place)
         if not path.is_file():
             raise _damaged(path, "it is missing")
         try:
@@ -262,10 +264,6 @@ def _leaves(header: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in header.items():
         found |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
     return found
-
-
-def _tensor_name(place: Place) -> str:
-    return f"{place[0]}.{place[1]}"
 
 
 def _checksum(tensor: Tensor) -> int:

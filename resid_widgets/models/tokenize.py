@@ -185,7 +185,7 @@ def _byte_characters() -> dict[str, int]:
     return table
 
 
-def single_token_id(tokenizer: Any, token: str | int, d_vocab: int) -> int:
+def single_token_id(tokenizer: Any, token: Any, d_vocab: int) -> int:
     """Return the id of `token`, an id or a string that is exactly one token.
 
     Raises

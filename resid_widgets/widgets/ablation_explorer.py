@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from resid_widgets import interventions as ops
 from resid_widgets.analysis.ablation import Ablation, ablation, default_metric
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.errors import InputError
-from resid_widgets.interventions import Intervention, as_interventions
-from resid_widgets.models.run import Run
-from resid_widgets.models.shapes import site_shape
-from resid_widgets.models.tokenize import tokenize
+from resid_widgets.interventions import as_interventions
 from resid_widgets.models.worker import Job
 from resid_widgets.models.writes import write_test
-from resid_widgets.sites import Site
-from resid_widgets.widgets import panel
+from resid_widgets.widgets import clicks, panel
 from resid_widgets.widgets.base import ResidWidget
 from resid_widgets.widgets.chips import chip_id, summary
 from resid_widgets.widgets.frame import Buffers, encode
@@ -121,8 +117,8 @@ class AblationExplorer(ResidWidget):
             if options[name] not in allowed:
                 raise InputError.about(name, options[name], f"must be one of {', '.join(allowed)}", "Choose one.")
         if options["mode"] == "cells":
-            _require_writes(run, options["site"])
-        _require_parameters(run, options)
+            clicks.require_writes(run, options["site"])
+        clicks.require_parameters(run, options)
         metric = None if options["metric"] is None else require_metric(options["metric"])
         items = as_interventions(options["interventions"])
         if run.base is not None:  # what it was made with becomes chips, over the run without
@@ -173,7 +169,7 @@ class AblationExplorer(ResidWidget):
             state,
             summary=summary(result, self._run),
             actions=_actions(state, result) if live else [],
-            edited=_cells(result, state.options) if live else None,
+            edited=clicks.changed_cells(result, state.options) if live else None,
         )
 
     def _travelled(self, old: State, back: str, forth: str) -> State:
@@ -250,109 +246,14 @@ class AblationExplorer(ResidWidget):
         items = list(old.options["interventions"])
         drop = set(edit["drop"])
         items = [item for item in items if chip_id(item) not in drop]
-        for row, column in _pairs(edit["off"]):
-            items = [item for item in items if _cell(item, old) != [row, column]]
-        active = [_cell(item, old) for item in items]
-        for row, column in _pairs(edit["on"]):
-            if [row, column] not in active:
-                items.append(self._made(old.options, row, column))
+        cell = partial(clicks.cell_of, result=old.result, options=old.options)
+        for place in clicks.checked_cells(edit["off"]):
+            items = [item for item in items if cell(item) != place]
+        active = [cell(item) for item in items]
+        for place in clicks.checked_cells(edit["on"]):
+            if place not in active:
+                items.append(clicks.intervention_of(self._needed_run(), old.options, *place))
         return self._changing(old, {"interventions": tuple(items)})
-
-    def _made(self, options: Mapping[str, Any], layer: int, column: int | None) -> Intervention:
-        """Return what a click on a cell means."""
-        run = self._needed_run()
-        component = _component(options)
-        head = column if component == "z" else None
-        site = Site(component, run.layer(layer), None if component == "z" else column, head)
-        match options["how"]:
-            case "noise":
-                return ops.noise(site, options["sigma"], options["seed"])
-            case "clamp":
-                return ops.clamp(site, options["low"], options["high"])
-            case "resample":
-                return ops.resample(site, _needed_prompt(options), options["seed"])
-            case "patch":
-                return ops.patch(site, _needed_prompt(options))
-            case "project_out":
-                return ops.project_out(site, self._direction(options, component))
-            case how:
-                return getattr(ops, how)(site)
-
-    def _direction(self, options: Mapping[str, Any], component: str) -> Any:
-        """Return the direction that project_out removes: the user's, or what the metric reads."""
-        if options["direction"] is not None:
-            return options["direction"]
-        run, metric = self._needed_run(), options["metric"]
-        if component == "z":
-            raise InputError("A head's output is not in the stream: set w.direction to d_head numbers.")
-        ids = [run.model.token_id(token) for token in (*metric.answers, *metric.foils)]
-        if not ids:
-            raise InputError("This metric reads no one direction: set w.direction to a vector of length d_model first.")
-        rows = run.model.bridge.W_U.detach().double()[:, ids].cpu().numpy()
-        return rows[:, 0] - (rows[:, 1] if len(ids) > 1 else 0.0)
-
-
-def _require_writes(run: Run, site: str) -> None:
-    outcome = write_test(run.model, site)
-    if not outcome.works:
-        raise InputError.about("site", site, f"it cannot be written: {outcome.reason}", "Choose another one.")
-
-
-def _require_parameters(run: Run, options: Mapping[str, Any]) -> None:
-    """Refuse what no click could use, before one does. Whether the bounds of clamp fit each other, a click says."""
-    model, anywhere = run.model, Site("resid_post", 0)
-    ops.noise(anywhere, options["sigma"], options["seed"])
-    for bound in ("low", "high"):
-        if options[bound] is not None:
-            ops.clamp(anywhere, **{bound: options[bound]})
-    if options["direction"] is not None:
-        size = len(ops.project_out(anywhere, options["direction"]).option("direction").array)
-        widths = (model.d_model, site_shape(model, "z")[-1])
-        if size not in widths:
-            rule = f"a direction in the stream has {widths[0]} numbers, one in a head's output {widths[1]}"
-            raise InputError.about("direction", f"{size} numbers", rule, "Give one of that length.")
-    if options["source_prompt"] is not None:
-        for prompt in ops.resample(anywhere, options["source_prompt"]).option("source"):
-            given = list(prompt) if isinstance(prompt, tuple) else prompt
-            tokenize(model.tokenizer, given, bos=None, d_vocab=model.d_vocab, n_ctx=model.n_ctx)
-
-
-def _component(options: Mapping[str, Any]) -> str:
-    """Return what a click changes."""
-    return str({"heads": "z", "mlps": "mlp_out"}.get(options["mode"], options["site"]))
-
-
-def _needed_prompt(options: Mapping[str, Any]) -> Any:
-    if options["source_prompt"] is None:
-        raise InputError(f"{options['how']} takes values from another prompt: type one into 'other prompt' first.")
-    return options["source_prompt"]
-
-
-def _pairs(cells: Any) -> list[tuple[int, int | None]]:
-    """Return the cells of a message, checked."""
-    for cell in cells:
-        ok = isinstance(cell, list) and len(cell) == 2 and isinstance(cell[0], int)
-        if not ok or not isinstance(cell[1], int | None):
-            raise InputError.about("cells", cell, "a layer and a column are needed", "Reload the page.")
-    return [tuple(cell) for cell in cells]
-
-
-def _cell(item: Intervention, state: State) -> list[int | None] | None:
-    """Return the cell of the picture that an intervention belongs to; None where it is not in this picture."""
-    return _cell_of(item, state.result, state.options)
-
-
-def _cell_of(item: Intervention, result: GridResult, options: Mapping[str, Any]) -> list[int | None] | None:
-    site = item.site
-    if site.component != _component(options):
-        return None
-    pos = None if site.pos is None else site.pos % len(result.provenance.token_ids)
-    return [site.layer, site.head if site.component == "z" else pos]
-
-
-def _cells(result: Ablation, options: Mapping[str, Any]) -> list[list[int | None]]:
-    found = (_cell_of(item, result, options) for item in result.interventions)
-    return [cell for cell in found if cell is not None]
 
 
 def _actions(state: State, result: Ablation) -> list[dict[str, Any]]:

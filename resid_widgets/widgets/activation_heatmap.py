@@ -13,7 +13,6 @@ from resid_widgets.sites import RESIDUAL
 from resid_widgets.tokens import visible
 from resid_widgets.widgets import panel
 from resid_widgets.widgets.base import ResidWidget
-from resid_widgets.widgets.frame import Buffers, encode
 from resid_widgets.widgets.traits import Option
 
 
@@ -75,9 +74,6 @@ class ActivationHeatmap(ResidWidget):
             per_layer=options["per_layer"],
             **{name: value for name, value in asked.items() if name in STATS[stat].needs},
         )
-
-    def _encode(self, result: GridResult, frame_id: int) -> tuple[dict[str, Any], Buffers]:
-        return encode(result, frame_id)
 
     def _stated(self, options: Mapping[str, Any], result: GridResult) -> dict[str, Any]:
         assert isinstance(result, ActivationMap)

@@ -14,12 +14,12 @@ from ipywidgets import Layout
 
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.errors import InputError
-from resid_widgets.models.model import as_model
+from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.run import Run, run
 from resid_widgets.models.worker import Job, current_worker, worker_of
 from resid_widgets.widgets import arguments, cells
 from resid_widgets.widgets.exports import Exports
-from resid_widgets.widgets.frame import Buffers, restored
+from resid_widgets.widgets.frame import Buffers, encode, restored
 from resid_widgets.widgets.front_end import FrontEndWidget
 from resid_widgets.widgets.inbox import Inbox
 from resid_widgets.widgets.page import page
@@ -78,8 +78,9 @@ class ResidWidget(Exports, Stateful, FrontEndWidget):
         self._run: Run | None = None
         if given is None:
             self._run = source if isinstance(source, Run) else run(as_model(source), prompt)
-        self._lock = RLock() if self._run is None else self._run.model.lock
-        self._worker = worker_of(self if self._run is None else self._run.model.bridge, self._lock)
+        model = self._model_behind()
+        self._lock = RLock() if model is None else model.lock
+        self._worker = worker_of(self if model is None else model.bridge, self._lock)
         self._name = object()  # whose requests they are, in the worker's queue
         self._links: list[Any] = []
 
@@ -94,13 +95,17 @@ class ResidWidget(Exports, Stateful, FrontEndWidget):
 
     # --- what a subclass says -------------------------------------------------------------------------------------
 
+    def _model_behind(self) -> ResidualModel | None:
+        """Return the model that is behind the picture, whose lock and worker are the widget's."""
+        return None if self._run is None else self._run.model
+
     def _compute(self, options: Mapping[str, Any]) -> GridResult:
         """Return the picture for `options`. Raises InputError for a bad value."""
         raise NotImplementedError
 
     def _encode(self, result: GridResult, frame_id: int) -> tuple[dict[str, Any], Buffers]:
         """Return the picture as it travels."""
-        raise NotImplementedError
+        return encode(result, frame_id)
 
     def _stated(self, options: Mapping[str, Any], result: GridResult) -> dict[str, Any]:
         """Return `options` as they read after `result` was made: spellings settled."""

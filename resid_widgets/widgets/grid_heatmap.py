@@ -11,7 +11,6 @@ from resid_widgets.analysis.sweep_result import SweepResult
 from resid_widgets.errors import InputError
 from resid_widgets.widgets import panel
 from resid_widgets.widgets.base import ResidWidget
-from resid_widgets.widgets.frame import Buffers, encode
 from resid_widgets.widgets.state import State
 from resid_widgets.widgets.traits import Option
 
@@ -23,6 +22,8 @@ class GridHeatmap(ResidWidget):
     ----------
     source
         A result with one number a layer and column; or a `Counterfactual`, whose cases can be chosen: ``w.case = ...``.
+    case
+        Which case of a `Counterfactual` is shown at first.
     layer, pos
         The cell that is selected at first.
     layout
@@ -40,12 +41,13 @@ class GridHeatmap(ResidWidget):
 
     case = Option(None, help="Which case is shown, where there are several.")
 
-    def __init__(self, source: Any, *positional: Any, **options: Any) -> None:
+    def __init__(self, source: Any, *positional: Any, case: Any = None, **options: Any) -> None:
         if not isinstance(source, self.SHOWS):
             rule = "a result with one number a layer and column is needed"
             raise InputError.about("source", source, rule, "Give what rw.ablation_sweep or rw.causal_trace returns.")
         several = source.cases if isinstance(source, Counterfactual) else (source,)
         self._pictures = {_name(each): each.drawn() if isinstance(each, SweepResult) else each for each in several}
+        self._first_case = case
         super().__init__(source, *positional, **options)
 
     def close(self) -> None:
@@ -54,16 +56,13 @@ class GridHeatmap(ResidWidget):
         self._pictures = {}
 
     def _picture(self, options: Mapping[str, Any], given: Any = None) -> State:
-        return super()._picture(options)
+        return super()._picture({**options, "case": self._first_case} if self._state is None else options)
 
     def _compute(self, options: Mapping[str, Any]) -> GridResult:
         name = options["case"]
         if name is not None and name not in self._pictures:
             raise InputError.about("case", name, f"must be one of {', '.join(self._pictures)}", "Choose one of these.")
         return next(iter(self._pictures.values())) if name is None else self._pictures[name]
-
-    def _encode(self, result: GridResult, frame_id: int) -> tuple[dict[str, Any], Buffers]:
-        return encode(result, frame_id)
 
     def _stated(self, options: Mapping[str, Any], result: GridResult) -> dict[str, Any]:
         return {**options, "case": _name(result)}

@@ -132,6 +132,7 @@ def _text(patterns: NeuronPatterns, prompt: int, start: int, activations: Any) -
     return {
         "prompt": prompt,
         "start": start,
+        "more": start + len(ids) < len(patterns.prompts.tokens[prompt].ids),
         "tokens": [visible(text) for text in patterns.model.token_strings(ids)],
         "activations": [_short(x) for x in activations.tolist()],
         "marked": [pos - start for pos in marked if start <= pos < start + len(ids)],

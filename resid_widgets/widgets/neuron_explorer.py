@@ -14,9 +14,8 @@ from resid_widgets.analysis.neuron_map import HEAD, TOKEN, NeuronMap, neuron_map
 from resid_widgets.analysis.neuron_patterns import neuron_patterns
 from resid_widgets.analysis.neuron_result import NeuronPatterns
 from resid_widgets.errors import InputError
-from resid_widgets.models.model import as_model
+from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.run import Run, run
-from resid_widgets.models.worker import worker_of
 from resid_widgets.results import Result
 from resid_widgets.widgets import arguments, panel
 from resid_widgets.widgets.base import ResidWidget
@@ -95,8 +94,9 @@ class NeuronExplorer(ResidWidget):
         super().__init__(
             self._patterns, layer=layer, pos=None if neuron is None else self._column(neuron), layout=layout
         )
-        self._lock = self._patterns.model.lock
-        self._worker = worker_of(self._patterns.model.bridge, self._lock)
+
+    def _model_behind(self) -> ResidualModel:
+        return self._patterns.model
 
     @property
     def patterns(self) -> NeuronPatterns:

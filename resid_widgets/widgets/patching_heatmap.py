@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
@@ -11,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from resid_widgets import interventions as ops
 from resid_widgets.analysis.cells import HEADS
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.metrics import Metric, logit_diff, require_metric
@@ -22,10 +20,11 @@ from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.run import run
 from resid_widgets.models.worker import Job
 from resid_widgets.models.writes import write_test
-from resid_widgets.sites import RESIDUAL, Site
+from resid_widgets.sites import RESIDUAL
 from resid_widgets.widgets import cells, panel
 from resid_widgets.widgets.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.base import ResidWidget
+from resid_widgets.widgets.cell_explorer import ShownBelow, explorer_on
 from resid_widgets.widgets.frame import Buffers, encode
 from resid_widgets.widgets.metric_controls import metric_controls, metric_from_control
 from resid_widgets.widgets.prompts import prompt_from_text, prompt_text, text_of
@@ -108,10 +107,13 @@ class PatchingHeatmap(ResidWidget):
         layer, pos = (state.layer if layer is None else layer), (state.pos if pos is None else pos)
         if layer is None or pos is None:
             raise InputError("No cell is selected: click one first, or name it: w.explore(layer, pos).")
-        explorer = self._explorer(state, self._selecting(state, layer, pos))
+        chosen = self._selecting(state, layer, pos)
+        assert chosen.layer is not None and chosen.pos is not None and isinstance(state.result, PatchSweep)
+        cell, metric = (chosen.layer, chosen.pos), state.options["metric"]
+        explorer = explorer_on(self._model, state.result, cell, metric, self.inner)
         if explorer is not self.inner:
             cells.release(explorer)  # it is closed with this widget, whichever cell runs again
-            explorer._links.append(Shown(self))
+            explorer._links.append(ShownBelow(self))
             write(self, "inner", explorer)
         return explorer
 
@@ -283,40 +285,6 @@ class PatchingHeatmap(ResidWidget):
         stop = self._stop
         if stop is not None:
             stop.set()
-
-    def _explorer(self, state: State, chosen: State) -> AblationExplorer:
-        """Return the explorer with the patch of a cell; the one that is open already, where it is of the same run."""
-        result, options = state.result, state.options
-        assert isinstance(result, PatchSweep)
-        heads = result.cells.dims[1] != "pos"
-        column = chosen.pos
-        site = Site(result.component, int(chosen.layer or 0), None if heads else column, column if heads else None)
-        base = result.provenance.token_ids
-        items = (ops.patch(site, list(result.provenance.options["source_token_ids"])),)
-        mode = "heads" if result.component == "z" else "mlps" if result.component == "mlp_out" else "cells"
-        there: dict[str, Any] = {"mode": mode}
-        if mode == "cells" and result.component in ("resid_pre", "resid_mid", "resid_post", "attn_out"):
-            there["site"] = result.component
-        opened = self.inner
-        if opened is not None and not opened.closed and opened.run.token_ids == base:
-            opened.change(interventions=items, metric=options["metric"], **there)
-            return opened
-        if opened is not None:
-            opened.close()
-        return AblationExplorer(run(self._model, base), options["metric"], interventions=items, **there)
-
-
-class Shown:
-    """Keeps an explorer in view below its heat map until it is closed, as a link keeps a selection."""
-
-    def __init__(self, owner: PatchingHeatmap) -> None:
-        self._owner = weakref.ref(owner)
-
-    def drop(self, explorer: ResidWidget) -> None:
-        """Take a closed explorer out of view."""
-        owner = self._owner()
-        if owner is not None and owner.inner is explorer:
-            write(owner, "inner", None)
 
 
 def complete(result: GridResult) -> bool:

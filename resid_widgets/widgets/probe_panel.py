@@ -10,7 +10,8 @@ import traitlets as t
 
 from resid_widgets.analysis.probe_causal_result import INTERVENTIONS, CausalTest
 from resid_widgets.analysis.probe_score import METRICS
-from resid_widgets.analysis.probe_series import BASELINES, Series, sentence_of
+from resid_widgets.analysis.probe_series import BASELINES, Series, checks_of, sentence_of
+from resid_widgets.results import Check
 from resid_widgets.tokens import visible
 from resid_widgets.widgets.frame import plain
 from resid_widgets.widgets.front_end import FrontEndWidget
@@ -94,7 +95,7 @@ def content_of(
         counts = result.confusion(layer, component=series.component, kind=series.kind)
         shares = counts.div(counts.sum(axis=1).clip(lower=1e-12), axis=0)
         content["confusion"] = {
-            "classes": [visible(str(name)) for name in result.classes],
+            "classes": [_label(name) for name in result.classes],
             "counts": [[_count(value) for value in row] for row in counts.to_numpy()],
             "shares": shares.to_numpy().tolist(),
         }
@@ -102,7 +103,7 @@ def content_of(
     if len(result.classes) > 2:
         content["labels"] = [str(name) for name in result.classes]
         content["label"] = str(label if label is not None else result.classes[-1])
-    hint = can_erase or "Takes the direction out of the stream, and adds it, and watches the output."
+    hint = can_erase or "Takes the direction out of the stream or adds it, and measures how far the output moves."
     content["erase"] = {"enabled": not can_erase, "hint": hint}
     if causal is not None:
         content["causal"] = _causal(causal)
@@ -114,14 +115,25 @@ def _count(value: float) -> str:
     return f"{value:.0f}" if value % 1 == 0 else f"{value:.1f}"
 
 
+def _origins(every: Sequence[Series]) -> str:
+    """Say where the curves come from; of which curve that is, where they come from different places."""
+    curves: dict[str, list[str]] = {}
+    for each in every:
+        curves.setdefault(each.result.origin, []).append(each.name)
+    if len(curves) == 1:
+        return next(iter(curves))
+    return "; ".join(f"{', '.join(names)}: {origin}" for origin, names in curves.items())
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {name: getattr(check, name) for name in ("name", "level", "value", "limit", "text")}
+
+
 def _content(every: Sequence[Series], heading: str, empty: str) -> dict[str, Any]:
-    checks = dict.fromkeys(check for each in every for check in each.result.checks)
     return {
         "sentence": sentence_of(every),
-        "checks": [
-            {"name": c.name, "level": c.level, "value": c.value, "limit": c.limit, "text": c.text} for c in checks
-        ],
-        "footer": ", ".join(dict.fromkeys(each.result.origin for each in every)),
+        "checks": [{"of": of, **_check(check)} for of, check in checks_of(every)],
+        "footer": _origins(every),
         "heading": heading,
         "empty": empty,
         "rows": [],
@@ -160,6 +172,7 @@ def _hardest(series: Series, layer: int) -> list[dict[str, Any]]:
     tokens_of = result.fitting.plan.data.tokens
     samples = []
     for row in found.to_dict("records"):
+        cut = (False, False)
         tokens, centre = [visible(str(row["token"]))] if "token" in row else [f"sample {row['sample']}"], 0
         where = f"sample {row['sample']}"
         if tokens_of is not None and "prompt" in row:
@@ -167,22 +180,30 @@ def _hardest(series: Series, layer: int) -> list[dict[str, Any]]:
             start = max(0, int(row["pos"]) - AROUND)
             tokens = [visible(token) for token in whole[start : int(row["pos"]) + AROUND + 1]]
             centre = int(row["pos"]) - start
+            cut = (start > 0, int(row["pos"]) + AROUND + 1 < len(whole))
             where = f"prompt {row['prompt']}, position {row['pos']}"
         truth = float(row["truth"])
         margin = result.fitting.score_units == "margin"
         share = None if not result.classes or not np.isfinite(truth) else np.tanh(truth) if margin else 2 * truth - 1
         samples.append(
             {
-                "label": visible(str(row["label"])),
-                "predicted": visible(_said(row["predicted"])),
+                "label": _label(row["label"]),
+                "predicted": _label(_said(row["predicted"])),
                 "score": number_text(float(f"{truth if result.classes else row['score']:.2g}")),
                 "share": share,
                 "tokens": tokens,
                 "center": centre,
+                "cut": list(cut),
                 "title": where,
             }
         )
     return samples
+
+
+def _label(name: Any) -> str:
+    """Return a class as text. Spaces between words stay as they are; a space at an end is shown, as in a token."""
+    text = str(name)
+    return visible(text) if text != text.strip() else " ".join(visible(word) for word in text.split(" "))
 
 
 def _said(predicted: Any) -> str:
@@ -202,4 +223,9 @@ def _causal(test: CausalTest) -> dict[str, Any]:
             }
         )
     units = test.values.attrs.get("units", "")
-    return {"verdict": test.verdict, "unit": f"{test.metric} ({units})" if units else test.metric, "effects": effects}
+    return {
+        "verdict": test.verdict,
+        "unit": f"{test.metric} ({units})" if units else test.metric,
+        "effects": effects,
+        "checks": [_check(check) for check in test.checks],
+    }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import resid_widgets as rw
-from resid_widgets.analysis.causal_mediation import _checks, effects_of
+from resid_widgets.analysis.mediation_effects import effects_of, mediation_checks
 from resid_widgets.models.loading import load_model
 from tests.analysis.handmade import linear_model
 from tests.analysis.plain import PlainLlama, putting, script_result
@@ -108,7 +110,7 @@ def test_pairs_with_tokens_of_their_own_are_not_named_after_the_first(llama):
     own, common = rw.logit_diff([7, 8], [11, 12]), rw.logit_diff(7, 11)
     site = rw.Site("z", 1, head=2)
     told = [rw.causal_mediation(llama, *given, each, site, progress=False) for each in (own, common)]
-    assert told[0].metric == "logit difference the answer − the foil"
+    assert told[0].metric == "logit difference answer − foil"
     assert "the answer" in told[0].sentence
     assert told[1].metric == "logit difference [7] − [11]"
     assert rw.patch_sweep(llama, *given, own, component="z", progress=False).metric == told[0].metric
@@ -153,7 +155,8 @@ def test_a_sum_that_does_not_hold_is_red(llama):
     plain, outcomes = np.array([[3.0, 1.0]]), np.array([[3.0, 2.5, 2.0, 1.0]])
 
     def level(outcomes):
-        found = {check.name: check.level for check in _checks(llama, plain, outcomes, effects_of(plain, outcomes))}
+        checks = mediation_checks(llama.gap_limit, plain, outcomes, effects_of(plain, outcomes))
+        found = {check.name: check.level for check in checks}
         return found["TE = NDE + TIE"], found["mediator of its own run"]
 
     assert level(outcomes) == ("green", "green")
@@ -178,6 +181,51 @@ def test_the_map_has_the_effects_of_each_site(llama):
         assert float(found.low[layer, pos]) == pytest.approx(float(one.low.sel(effect="NIE")), abs=1e-5)
     assert found.total == pytest.approx(float(one.values.sel(effect="TE")), abs=1e-5)
     assert found.plot() is not None
+
+
+def test_the_script_of_a_map_over_many_pairs_is_of_the_first(llama):
+    clean, corrupt = [CLEAN, OTHER_CLEAN], [CORRUPT, OTHER_CORRUPT]
+    found = rw.mediation_map(llama, clean, corrupt, METRIC, component="attn_out", progress=False)
+    again = script_result(found.code() + "values = nie\n", llama.bridge)
+    np.testing.assert_allclose(again, found.pairs[0], atol=1e-4)
+
+
+class Halt:
+    """Reports that stop the second of two sweeps once a share of it is done."""
+
+    def __init__(self, sweep: int, share: float) -> None:
+        self.sweep, self.share, self.seen, self.last = sweep, share, 1, 0
+
+    def __call__(self, progress: Any) -> bool:
+        self.seen += progress.done < self.last
+        self.last = progress.done
+        return not (self.seen == self.sweep and progress.done > self.share * progress.total)
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.4, 1), (0.7, 2)])
+def test_a_map_that_is_stopped_in_its_second_sweep_has_the_pairs_of_both(llama, monkeypatch, share, left):
+    monkeypatch.setattr("resid_widgets.models.engine.WAVE_TOKENS", {"cpu": 14})
+    clean, corrupt = [CLEAN, OTHER_CLEAN, [*CLEAN[:-1], 9]], [CORRUPT, OTHER_CORRUPT, [*CORRUPT[:-1], 9]]
+    found = rw.mediation_map(llama, clean, corrupt, METRIC, component="attn_out", progress=Halt(2, share))
+    whole = rw.mediation_map(llama, clean[:left], corrupt[:left], METRIC, component="attn_out", progress=False)
+    assert found.pairs.sizes["pair"] == left
+    for name in ("values", "raw", "nde", "tie", "interaction", "total"):
+        np.testing.assert_allclose(getattr(found, name), getattr(whole, name), atol=1e-5)
+    (check,) = [check for check in found.checks if check.name == "complete"]
+    assert check.text == f"stopped: {left} of 3 pairs are complete, the others are left out"
+
+
+def test_a_map_that_is_stopped_in_its_first_sweep_begins_no_second(llama, monkeypatch):
+    monkeypatch.setattr("resid_widgets.models.engine.WAVE_TOKENS", {"cpu": 14})
+    halt = Halt(1, 0.4)
+    found = rw.mediation_map(llama, CLEAN, CORRUPT, METRIC, component="attn_out", progress=halt)
+    assert halt.seen == 1
+    assert np.isfinite(found.values).any() and not np.isfinite(found.values).all()
+    assert not np.isfinite(found.nde).any()
+    assert {c.name: c.level for c in found.checks if c.name in ("complete", "interaction")} == {
+        "complete": "amber",
+        "interaction": "amber",
+    }
 
 
 # --- what it prints, and what it refuses -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import resid_widgets as rw
-from resid_widgets.analysis.counterfactual import counterparts_of
+from resid_widgets.analysis.edited_prompts import counterparts_of
 from tests.analysis.plain import PlainLlama, script_result
 
 IDS, EDITED, LONGER = [1, 5, 9, 20, 33, 4, 60], [1, 5, 40, 20, 33, 8, 60], [1, 5, 9, 70, 71, 33, 4, 60]

@@ -498,6 +498,7 @@ def test_memory_does_not_grow_with_the_prompts(make_model) -> None:
         ({"top_k": 0}, "from 1"),
         ({"context": -1}, "from 0"),
         ({"bins": 2}, "from 4"),
+        ({"progress": "yes"}, "True, False or a function"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_runs(tiny, changes, says, monkeypatch) -> None:
@@ -507,6 +508,21 @@ def test_bad_arguments_are_refused_before_anything_runs(tiny, changes, says, mon
     monkeypatch.setattr(module, "collect_neurons", lambda *_: pytest.fail("it ran"))
     with pytest.raises(rw.InputError, match=says):
         rw.neuron_patterns(tiny, TEXTS, **changes)
+
+
+def test_progress_is_told_and_can_stop(tiny) -> None:
+    import resid_widgets as rw
+
+    seen: list[tuple[int, int]] = []
+    rw.neuron_patterns(tiny, TEXTS, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (len(TEXTS), len(TEXTS))
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rw.neuron_patterns(tiny, TEXTS, progress=stop)
 
 
 @pytest.mark.parametrize(
@@ -544,6 +560,7 @@ def test_too_much_to_keep_is_refused(tiny) -> None:
         (lambda p: p.top(label="nobody"), "no such label"),
         (lambda p: p.top("max", label="plural"), "no such order"),
         (lambda p: p.top(head=3), "a layer and a head"),
+        (lambda p: p.top(head=(1, True)), "from 0 to 3"),
         (lambda p: p.top(head=(1, 4)), "from 0 to 3"),
         (lambda p: p.top(head=(0, 0)), "in the stream before it"),
         (lambda p: p.top(head=(1, 0), reads="o"), "values, queries or keys"),

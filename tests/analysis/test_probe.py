@@ -428,6 +428,8 @@ def test_bad_questions_to_a_result_are_explained() -> None:
         lambda: found.direction(0, component="mlp_out"),
         lambda: found.interval("speed"),
         lambda: found.confusion(0, kind="sparse"),
+        lambda: found.hardest(0, "3"),
+        lambda: found.hardest(0, -2),
     ):
         with pytest.raises(InputError):
             call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,14 @@ def test_arrays_name_the_site_and_the_model(tiny: rw.ResidualModel, agreement: t
     assert np.allclose(found.values, probed.causal_test(2, prompts=task.pairs[:4], **options).values, atol=1e-4)
 
 
+def test_a_task_is_its_pairs(agreement: tuple[rw.Probe, Any]) -> None:
+    probed, task = agreement
+    few = SimpleNamespace(pairs=task.pairs[:3], prompts=task.prompts)
+    options: dict[str, Any] = {"seeds": range(3), "progress": False}
+    found = probed.causal_test(2, prompts=few, **options)
+    assert np.array_equal(found.values, probed.causal_test(2, prompts=task.pairs[:3], **options).values)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -137,6 +146,9 @@ def test_arrays_name_the_site_and_the_model(tiny: rw.ResidualModel, agreement: t
         ({"prompts": ["The girl", "The girls"]}, "a metric is needed"),
         ({"alpha": 0}, "alpha"),
         ({"seeds": (1,)}, "three random"),
+        ({"seeds": 5}, "three random"),
+        ({"seeds": "abc"}, "seeds"),
+        ({"prompts": 7}, "two prompts"),
         ({"component": "z"}, "component"),
         ({"layer": 7}, "layer"),
     ],

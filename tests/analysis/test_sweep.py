@@ -1,4 +1,4 @@
-"""What all sweeps share: progress, stopping, what is not computed, the bar."""
+"""What all sweeps share: progress, stopping, what is not computed."""
 
 from __future__ import annotations
 
@@ -121,46 +121,6 @@ class TestStop:
         assert [list(m._forward_hooks) for m in llama_run.model.modules()] == before
         assert llama_run.model.lock.acquire(blocking=False)
         llama_run.model.lock.release()
-
-
-class TestBar:
-    @pytest.fixture
-    def made(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-        """What is made of bars."""
-        bars: list[Any] = []
-
-        class Bar:
-            def __init__(self, **options: Any) -> None:
-                self.options, self.n, self.closed = options, options["initial"], False
-                bars.append(self)
-
-            def update(self, n: int) -> None:
-                self.n += n
-
-            def close(self) -> None:
-                self.closed = True
-
-        monkeypatch.setattr(module, "tqdm", Bar)
-        return bars
-
-    def test_where_there_is_something_to_wait_for(
-        self, llama_run: Run, small_waves: None, made: list[Any], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(module, "BAR_AFTER", 0.0)
-        swept(llama_run, progress=True)
-        (bar,) = made
-        assert bar.n == bar.options["total"] > 0
-        assert bar.closed
-        assert bar.options["leave"] is False
-
-    def test_none_where_there_is_not_or_none_is_wanted(
-        self, llama_run: Run, small_waves: None, made: list[Any], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(module, "BAR_AFTER", 1e6)
-        swept(llama_run, progress=True)
-        monkeypatch.setattr(module, "BAR_AFTER", 0.0)
-        swept(llama_run, progress=False)
-        assert made == []
 
 
 class TestFixed:

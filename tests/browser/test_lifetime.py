@@ -29,33 +29,48 @@ def by_another_program(notebook: Notebook) -> None:
     notebook.server.api(f"kernels/{notebook.kernel.id}/restart", "POST")
 
 
-def misses_the_start(window: BrowserContext) -> None:
-    """Lose what a kernel says first, as happens when it speaks before the server has connected to it again."""
+class Deaf:
+    """Loses messages of the kernels: what one says before the server has connected to it again reaches nobody."""
 
-    def between(page: WebSocketRoute) -> None:
+    def __init__(self, lost: str) -> None:
+        self.lost, self.said, self.on = lost, False, True
+
+    def listen(self, window: BrowserContext) -> None:
+        window.route_web_socket(re.compile("/channels"), self._between)
+
+    def _between(self, page: WebSocketRoute) -> None:
         kernel = page.connect_to_server()
+        kernel.on_message(lambda message: None if self._loses(message) else page.send(message))
 
-        def heard(message: str | bytes) -> None:
-            if b'"starting"' not in (message if isinstance(message, bytes) else message.encode()):
-                page.send(message)
-
-        kernel.on_message(heard)
-
-    window.route_web_socket(re.compile("/channels"), between)
+    def _loses(self, message: str | bytes) -> bool:
+        found = message if isinstance(message, bytes) else message.encode()
+        last = b'"shutdown_reply"' in found
+        after = self.said
+        self.said |= last
+        lost = last or b'"starting"' in found if self.lost == "first and last word" else after
+        return self.on and lost
 
 
 @pytest.mark.parametrize(
-    ("restart", "deaf"),
-    [(by_menu, False), (by_another_program, False), (by_another_program, True)],
-    ids=["by_menu", "by_another_program", "by_another_program_unheard"],
+    ("restart", "lost"),
+    [
+        (by_menu, None),
+        (by_another_program, None),
+        (by_another_program, "first and last word"),
+        (by_another_program, "all but the last word"),
+    ],
 )
 def test_a_restart_leaves_the_last_picture_and_says_so(
-    server: Server, window: BrowserContext, restart: Callable[[Notebook], None], deaf: bool
+    server: Server,
+    window: BrowserContext,
+    restart: Callable[[Notebook], None],
+    lost: str | None,
 ) -> None:
-    if deaf:
-        misses_the_start(window)
+    deaf = Deaf(lost or "")
+    if lost is not None:
+        deaf.listen(window)
     path = server.write(
-        f"restart-{restart.__name__}-{deaf}.ipynb",
+        f"restart-{restart.__name__}-{lost}.ipynb",
         "from tests.browser.scenes import *\nrun = rw.run(rw.load_model(progress=False), SENTENCE)",
         "rw.ActivationHeatmap(run, layer=1, pos=2)",
     )
@@ -74,6 +89,7 @@ def test_a_restart_leaves_the_last_picture_and_says_so(
     expect(view.tip).to_contain_text("layer 2")
     expect(view.field("stat")).to_be_disabled()
 
+    deaf.on = False
     notebook.ready()
     notebook.run()
     fresh = notebook.view(1)

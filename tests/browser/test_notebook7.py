@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Locator, expect
 
 from tests.browser.lab import Server
 from tests.browser.page import Notebook
+from tests.browser.view import View
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -16,6 +20,15 @@ CELLS = (
     "w = rw.ActivationHeatmap(run)\nw",
     "w",
     "rw.LogitLensHeatmap(run)",
+)
+
+DASHBOARDS = (
+    """import resid_widgets as rw
+model = rw.load_model(progress=False)
+task = rw.tasks.load("agreement", model, n=60)
+w = rw.ProbeCurves(rw.probe((model, task.prompts), folds=3, progress=False), pairs=task.pairs)
+w""",
+    "n = rw.NeuronExplorer(rw.neuron_patterns(model, task.prompts))\nn",
 )
 
 
@@ -57,4 +70,60 @@ def test_notebook_7(server: Server, window: BrowserContext) -> None:
     assert (first.colours() == before).all()
     first.click(3, 4)  # the picture can still be looked at
     first.outlines(3, 4)
+    notebook.close()
+
+
+def output(notebook: Notebook, cell: int) -> Locator:
+    return notebook.page.locator(f".jp-Cell[data-windowed-list-index='{cell}'] .jp-OutputArea")
+
+
+@pytest.fixture
+def apart(front_end_files: list[Path], tmp_path: Path) -> Iterator[Server]:
+    """A server of its own: Jupyter's remembers where it found an icon font, and then refuses it to JupyterLab."""
+    with Server(tmp_path / "jupyter") as server:
+        yield server
+
+
+def test_dashboards_in_notebook_7(apart: Server, window: BrowserContext) -> None:
+    apart.write("seven-dashboards.ipynb", *DASHBOARDS)
+    notebook = Notebook(apart, window, "seven-dashboards.ipynb", host="notebook")
+    notebook.run()
+
+    probes = output(notebook, 0)
+    expect(probes.locator(".bqplot .object_grp .dot")).to_have_count(4)
+    probes.locator(".bqplot").scroll_into_view_if_needed()
+    place = probes.locator(".bqplot .object_grp .dot").nth(2).bounding_box()
+    assert place is not None
+    notebook.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    notebook.kernel.wait("w.layer", 2)
+    panel = probes.locator(".rw-probe")
+    expect(panel.locator(".rw-heading").first).to_contain_text("layer 2")
+    counts = [float(text) for text in panel.locator("td.rw-number").all_inner_texts()]
+    assert counts == pytest.approx(
+        notebook.kernel.value("w.result.confusion(2).to_numpy().ravel().tolist()"), abs=0.051
+    )
+    for box in (probes.locator(".bqplot"), panel):
+        assert box.evaluate("el => el.scrollWidth <= el.clientWidth + 1 && el.clientHeight > 100")
+
+    view = notebook.view(1)
+    view.field("search").fill("2.1")
+    rows = view.root.locator(".rw-table tbody tr")
+    table = view.root.locator(".rw-table-scroll")
+    assert table.evaluate("el => el.scrollWidth <= el.clientWidth + 1")  # every column is in view
+    rows.nth(3).click()
+    name = rows.nth(3).locator("th").inner_text()
+    notebook.kernel.wait("f'{n.layer}.{n.neuron}'", name)
+    expect(view.side).to_contain_text(f"neuron {name}")
+    bars = view.root.locator(".rw-hist-bar")
+    counts = notebook.kernel.value("n.details['neuron']['counts']")
+    expect(bars).to_have_count(len(counts))
+    heights = bars.evaluate_all("els => els.map(el => parseFloat(getComputedStyle(el, '::before').height))")
+    assert [height > 0.5 for height in heights] == [count > 0 for count in counts]
+    expect(view.root.get_by_role("list", name="Contexts").locator(".rw-context")).not_to_have_count(0)
+
+    notebook.theme("dark")
+    expect(panel).to_have_attribute("data-rw-theme", "dark")
+    expect(view.root).to_have_attribute("data-rw-theme", "dark")
+    for shown in (View(panel), view):
+        assert [text for text in shown.contrasts() if text["ratio"] < 4.5 or text["size"] < 11] == []
     notebook.close()

@@ -20,6 +20,13 @@ w = rw.ProbeCurves(found, pairs=task.pairs)
 w""",
 )
 
+PILE = """import numpy as np, resid_widgets as rw
+random, y = np.random.default_rng(0), np.arange(60) % 2
+x = {layer: random.normal(size=(60, 4)) + y[:, None] for layer in range(2)}
+once = rw.probe(x, y, groups=np.arange(60), folds=3, seeds=(0,), progress=False)
+v = rw.ProbeCurves({"first": once, "second": once, "third": once}, layer=0)
+v"""
+
 
 @pytest.fixture(scope="module")
 def opened(server: Server, browser: Browser, kernel: Kernel) -> Iterator[Notebook]:
@@ -64,6 +71,41 @@ def test_a_click_on_a_point_tells_what_stands_behind_it(lab: Notebook) -> None:
     assert [text.replace("·", " ") for text in shown] == hardest
 
 
+def test_a_point_under_others_is_reached_by_clicking_again(server: Server, browser: Browser, kernel: Kernel) -> None:
+    path = server.write("pile.ipynb", PILE)
+    with watched(browser) as context:
+        notebook = Notebook(server, context, path, kernel=kernel)
+        notebook.run()
+        dots = notebook.page.locator(".bqplot .object_grp .dot")
+        expect(dots).to_have_count(7)  # two of each curve, and the ring
+        place = dots.last.bounding_box()
+        assert place is not None
+        middle = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+        notebook.page.mouse.move(*middle)
+        expect(notebook.page.get_by_role("cell", name="third; also here: second, first")).to_be_visible()
+        for wanted in ("third", "second", "first", "third"):
+            notebook.page.mouse.click(*middle)
+            notebook.kernel.wait("[v.selected, v.layer]", [wanted, 1])
+            expect(notebook.page.locator(".rw-probe")).to_contain_text(f"{wanted}, layer 1")
+        # What is toggled off is neither named nor taken.
+        notebook.page.get_by_label("second").uncheck()
+        notebook.kernel.wait("[mark.visible for name, _, mark in v._chart._marks if name == 'second'][0]", False)
+        notebook.page.mouse.move(2, 2)
+        notebook.page.mouse.move(*middle)
+        expect(notebook.page.get_by_role("cell", name="third; also here: first")).to_be_visible()
+        notebook.page.mouse.click(*middle)
+        notebook.kernel.wait("v.selected", "first")
+        notebook.kernel.run("v.close()")
+        notebook.close()
+
+
+def test_checks_say_which_curve_they_are_about(lab: Notebook) -> None:
+    groups = panel(lab).locator(".rw-check-of").all_inner_texts()
+    assert groups == ["all curves"]
+    names = panel(lab).get_by_role("list", name="Checks of all curves").get_by_role("listitem").all_inner_texts()
+    assert any("no group is both in training and test" in name for name in names)
+
+
 def test_layers_and_curves_are_chosen_without_a_mouse(lab: Notebook) -> None:
     chooser, which = output(lab).get_by_label("layer", exact=True), output(lab).get_by_label("curve", exact=True)
     which.select_option("attn_out")
@@ -95,7 +137,7 @@ def test_erasing_the_direction_tells_in_place_whether_it_is_used(lab: Notebook) 
 
 
 def test_a_live_fit_is_drawn_beside_the_others(lab: Notebook) -> None:
-    lab.kernel.run("w._beside.value = False")
+    lab.kernel.run("w._fields.beside.value = False")
     output(lab).get_by_label("task", exact=True).select_option("sentiment")
     output(lab).get_by_label("beside the others").check()
     output(lab).get_by_label("prompts", exact=True).fill("40")
@@ -121,7 +163,7 @@ def test_a_fit_is_cancelled_and_the_picture_stays(lab: Notebook) -> None:
     try:
         output(lab).get_by_role("button", name="Fit").click()
         output(lab).get_by_role("button", name="Cancel").click()
-        until(lambda: lab.kernel.value("w._stop.is_set()"), "the wish to stop")
+        until(lambda: lab.kernel.value("w._requests.stop.is_set()"), "the wish to stop")
     finally:
         lab.kernel.run("gate.set(); live.collect = collect")
     expect(output(lab).get_by_text("Cancelled.")).to_be_visible()

@@ -285,6 +285,7 @@ def test_more_than_the_budget_is_refused_before_it_is_taken(tiny: Any, monkeypat
         ({"workers": 2}, "only Ray has workers"),
         ({"append": True}, "there is no store to add to"),
         ({"progress": "yes"}, "progress='yes'"),
+        ({"store": 5}, "store=5: the name of a folder is needed"),
         ({"bos": True}, r"prompts\[0\]: .*used exactly as given"),
         ({"positions": 5}, r"prompts\[0\]"),
     ],
@@ -297,6 +298,9 @@ def test_bad_options(llama: Any, options: dict[str, Any], message: str) -> None:
 def test_what_was_not_collected(llama: Any) -> None:
     activations = collect(llama, IDS, ["resid_post", "attn_out"], layers=[0, 2])
     for call, message in (
+        (lambda: activations.tokens("x"), "prompt='x': there are 7 prompts"),
+        (lambda: activations.tokens(0.7), "there are 7 prompts"),
+        (lambda: activations.tokens(-1), "there are 7 prompts"),
         (lambda: activations.matrix(0), "resid_post, attn_out were collected"),
         (lambda: activations.matrix(0, "mlp_out"), "component='mlp_out'"),
         (lambda: activations.matrix(1, "attn_out"), "layers 0, 2 were collected"),

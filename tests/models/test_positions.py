@@ -75,6 +75,7 @@ def test_given_is_the_prompt_s_own_and_follows_bos(tiny: Any) -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
+        ({"token": 3.5}, "3.5"),
         ({"token": " John"}, r"it finds nothing in prompts\[1\] \('<bos>The nurse said"),
         (7, r"it gives 7 in prompts\[1\]"),
         (-40, r"it gives -40 in prompts\[0\]"),

@@ -311,6 +311,8 @@ def test_a_folder_that_is_no_store_is_left_alone(llama: Any, tmp_path: Path) -> 
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"holds other files \('notes.txt'\)"):
         collect(llama, tmp_path)
+    with pytest.raises(InputError, match="the name of a folder is needed"):
+        rw.open_activations(None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="it is a file"):
         collect(llama, tmp_path / "notes.txt")
     with pytest.raises(InputError, match=r"no' does not exist|does not exist"):

@@ -85,6 +85,9 @@ def test_the_cases_of_a_counterfactual_are_chosen(llama_run, page):
     page(widget).ask("set", name="case", value=second)
     assert widget.case == second
     assert np.array_equal(drawn(widget), result.cases[1].values.values, equal_nan=True)
+    chosen = type(widget)(result, case=second)
+    assert chosen.case == second
+    assert np.array_equal(drawn(chosen), drawn(widget), equal_nan=True)
     with pytest.raises(rw.InputError, match="case='another': must be one of"):
         widget.case = "another"
     assert widget.case == second

@@ -101,7 +101,7 @@ def test_several_results_together(found):
     x, labels = arrays()
     one, two = (rw.probe(x, labels=labels, groups=np.arange(90) // 2, folds=3, progress=False) for _ in range(2))
     widget = rw.ProbeCurves({"one": one, "two": two})
-    assert [series.name for series in widget._series] == ["one", "two"]
+    assert [series.name for series in widget._drawn.series] == ["one", "two"]
     assert widget.to_dataframe()["curve"].unique().tolist() == ["one", "two"]
     regression = rw.probe(x, labels=labels + 0.5, task="regress", groups=np.arange(90) // 2, folds=3, progress=False)
     with pytest.raises(rw.InputError, match="they measure different things: balanced accuracy, R²"):
@@ -109,6 +109,37 @@ def test_several_results_together(found):
     alone = regression.show()
     alone.select(0)
     assert alone._panel.content["confusion"] is None
+
+
+def test_checks_say_which_curves_they_are_about(found):
+    import resid_widgets as rw
+
+    x, labels = arrays()
+    groups = np.arange(90) // 2
+    one = rw.probe(x, labels=labels, groups=groups, folds=3, progress=False)
+    two = rw.probe(x, labels=labels, groups=groups, control_units=np.zeros(90), folds=3, progress=False)
+    checks = rw.ProbeCurves({"one": one, "two": two})._panel.content["checks"]
+    control = {check["of"]: check for check in checks if check["name"] == "control task"}
+    assert sorted(control) == ["one", "two"]
+    assert "one control unit" in control["two"]["text"]
+    assert {check["of"] for check in checks if check["name"] == "folds"} == {"all curves"}
+    assert {check["of"] for check in rw.ProbeCurves(one)._panel.content["checks"]} == {""}
+
+
+def test_clicks_take_curves_that_share_a_point_in_turn(found):
+    import resid_widgets as rw
+
+    widget = rw.ProbeCurves({"one": found, "two": found})
+    top = widget._drawn.series[-1]
+    name = f"one · {top.component}"
+    for wanted in (top.name, name, top.name):
+        widget._chart._click(top, 1)
+        assert (widget.selected, widget.layer) == (wanted, 1)
+    points = {series.name: points for series, _, points in widget._chart._points_of}
+    assert points[top.name].names[1] == f"{top.name}; also here: {name}"
+    widget._chart._click(top, 2)  # another layer begins at the top
+    assert (widget.selected, widget.layer) == (top.name, 2)
+    assert list(widget._chart._ring.x) == [2]
 
 
 def test_what_is_toggled_off_stays_off(dashboard):
@@ -135,7 +166,9 @@ def test_erasing_is_the_result_s_own_causal_test(dashboard, found, tiny, task):
     wanted = found.causal_test(3, tiny, task.pairs, component="resid_post", progress=False)
     assert np.allclose(test.values, wanted.values)
     assert dashboard.causal is test
-    assert dashboard._panel.content["causal"]["verdict"] == wanted.verdict
+    shown = dashboard._panel.content["causal"]
+    assert shown["verdict"] == wanted.verdict
+    assert [check["text"] for check in shown["checks"]] == [check.text for check in wanted.checks]
     dashboard.select(2)
     assert dashboard.causal is None
     assert dashboard._panel.content["causal"] is None
@@ -172,11 +205,11 @@ def test_it_fits_live_from_a_model(tiny):
     with pytest.raises(rw.InputError, match=r"no option 'seed'\. Did you mean 'seeds'"):
         rw.ProbeCurves(tiny, "sentiment", seed=3)
     widget = rw.ProbeCurves(tiny, "sentiment", prompts=rw.tasks.load("agreement", tiny, n=40), folds=3)
-    assert [series.name for series in widget._series] == ["sentiment"]
-    widget._beside.value = True
+    assert [series.name for series in widget._drawn.series] == ["sentiment"]
+    widget._fields.beside.value = True
     result = widget.fit(rw_yours(), folds=2)
     assert result.folds == 2
-    assert [series.name for series in widget._series] == ["sentiment", "your prompts"]
+    assert [series.name for series in widget._drawn.series] == ["sentiment", "your prompts"]
     for wrong, message in (
         ({"folds": 1}, "folds=1"),
         ({"component": "z"}, "component='z': must be one of"),
@@ -213,15 +246,15 @@ def test_a_cancelled_fit_leaves_everything_as_it_was(tiny, found):
     try:
         widget._start()
         assert at.wait(60)
-        assert widget._halt.layout.display == ""
+        assert widget._fields.halt.layout.display == ""
         widget.cancel()
         go.set()
         assert widget.wait(60)
     finally:
         probe_live.collect = collect
-    assert widget._said.value == "Cancelled."
+    assert widget._fields.told.value == "Cancelled."
     assert list(widget.results.values()) == [found]
-    assert widget._halt.layout.display == "none"
+    assert widget._fields.halt.layout.display == "none"
     widget.close()
 
 
@@ -239,9 +272,28 @@ def test_an_error_in_the_worker_is_shown_and_logged(found, monkeypatch, caplog):
     assert widget.wait(60)
     assert widget._panel.status["text"] == "RuntimeError: out of luck"
     assert "out of luck" in widget._panel.status["detail"]
-    assert widget._said.value == ""
+    assert widget._fields.told.value == ""
     assert any("dashboard failed" in record.message for record in caplog.records)
     assert list(widget.results.values()) == [found]
+    widget.close()
+
+
+def test_a_fit_that_another_run_took_over_says_nothing_more(found, monkeypatch):
+    """A cell that waits for the worker runs its job itself, while the worker's own run is still on its way out."""
+    from types import SimpleNamespace
+
+    import resid_widgets as rw
+    from resid_widgets.models.worker import Job
+
+    widget = rw.ProbeCurves(found)
+    works: list[Any] = []
+    with monkeypatch.context() as patch:
+        worker = SimpleNamespace(submit=lambda key, work, **_: works.append(work))
+        patch.setattr(widget._requests, "_worker", worker)
+        widget._requests.fit(lambda report, stop: report(0.5, "Fitting probes ...", (), None), lambda _: None)
+        widget._fields.say("from the other run")
+        works[0](Job((widget, "fit"), works[0], lambda _: None, lambda: None, cancelled=True))
+    assert widget._fields.told.value == "from the other run"
     widget.close()
 
 
