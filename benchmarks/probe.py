@@ -50,10 +50,7 @@ def fit(x: Any, y: np.ndarray, c: float, tol: float) -> LogisticRegression:
     return LogisticRegression(C=c, solver="lbfgs", tol=tol, max_iter=100_000).fit(x, y)
 
 
-def compare(
-    name: str, layers: dict[int, np.ndarray], labels: Any, groups: Any, units: Any, controls: bool = True
-) -> None:
-    """Time one task; without `controls`, the plain loop fits the labels only, where the rest would take minutes."""
+def compare(name: str, layers: dict[int, np.ndarray], labels: Any, groups: Any, units: Any) -> None:
     codes = np.unique(labels, return_inverse=True)[1]
     group, unit = numbered(np.asarray(groups)), numbered(np.asarray(units))  # as rw.probe numbers them: the same folds
     folds = make_folds(codes, group, FOLDS, (SEED,), INNER)
@@ -75,8 +72,6 @@ def compare(
         "plain loop, labels only": keep("labels", lambda: plain(layers, [codes], folds, 1e-4)),
         "plain loop, labels, shuffled, control": keep("all", lambda: plain(layers, everything, folds, 1e-4)),
     }
-    if not controls:
-        contenders.popitem()
     times = interleaved(contenders, seconds=SECONDS, at_least=3)
     n, d = next(iter(layers.values())).shape
     print(f"\n{name}: {len(layers)} layers, {n} samples, d_model {d}, {len(set(codes.tolist()))} classes")
@@ -101,7 +96,7 @@ def main() -> None:
     position = np.minimum(every.samples["pos"].to_numpy(), 4)[kept]  # a task of four classes, at many positions
     layers = {layer: every.matrix(layer)[kept] for layer in (every.layers[0], every.layers[-1])}
     unit = every.samples["token_id"].to_numpy()[kept]
-    compare("position in the prompt", layers, position, every.samples["prompt"].to_numpy()[kept], unit, False)
+    compare("position in the prompt", layers, position, every.samples["prompt"].to_numpy()[kept], unit)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def fit_logistic(
     Notes
     -----
     Truncated Newton (Dembo & Steihaug 1983; Nocedal & Wright, algorithm 7.1): conjugate gradients on the Newton
-    equation, with the diagonal of a Hessian of equal row weights as preconditioner, then halving of the step.
+    equation, with the diagonal of the Hessian as preconditioner, then halving of the step.
     """
     columns = 1 if n_classes == 2 else n_classes
     step = max(1, BUDGET // (8 * len(x) * columns))
@@ -100,7 +100,7 @@ class _Newton:
         # The mean loss, so that one tolerance serves any number of rows.
         self.penalty = np.zeros((x.shape[1] + 1, len(cs), 1))
         self.penalty[:-1] = 1 / (n * cs)[:, None]
-        self.spread = np.append((x**2).mean(axis=0), 1.0)[:, None, None]
+        self.squares = (x**2).T
         if columns == 1:
             self.y = targets.T[:, :, None].astype(np.float64)
         else:
@@ -155,8 +155,9 @@ class _Newton:
         self, gradient: NDArray[np.float64], chance: NDArray[np.float64], penalty: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Solve the Newton equation roughly: more exactly the nearer the minimum. The scores' change comes with it."""
-        weight = (chance * (1 - chance)).mean(axis=0)
-        scale = 1 / (self.spread * weight + penalty + np.finfo(np.float64).tiny)
+        weight = (chance * (1 - chance)).reshape(len(chance), -1) / len(chance)
+        diagonal = np.concatenate([self.squares @ weight, weight.sum(axis=0, keepdims=True)])
+        scale = 1 / (diagonal.reshape(gradient.shape) + penalty + np.finfo(np.float64).tiny)
         norm = _dot(gradient, gradient) ** 0.5
         goal = norm * np.minimum(0.1, norm**0.5)
         live = np.arange(gradient.shape[1])
