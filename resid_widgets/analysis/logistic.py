@@ -35,7 +35,7 @@ class Fits:
     bias
         ``[problem, column]``.
     done
-        ``[problem]``: whether the gradient is below `TOLERANCE`.
+        ``[problem]``: whether the gradient is below the tolerance.
     """
 
     weights: NDArray[np.float64]
@@ -57,6 +57,8 @@ def fit_logistic(
     targets: Int[NDArray, "problem row"],
     cs: Float[NDArray, " problem"],
     n_classes: int,
+    tolerance: float = TOLERANCE,
+    start: Float[NDArray, "problem parameter column"] | None = None,
 ) -> Fits:
     """Minimise, for each problem, ``C * (sum of log losses) + |weights|^2 / 2``; the bias is not penalised.
 
@@ -68,6 +70,10 @@ def fit_logistic(
         Class numbers from 0. Every class must be there in each problem.
     cs
         scikit-learn's C.
+    tolerance
+        Largest entry of the gradient at which a fit counts as done.
+    start
+        Where to begin: weights, then the bias as the last row. By default at zero.
 
     Returns
     -------
@@ -82,7 +88,8 @@ def fit_logistic(
     columns = 1 if n_classes == 2 else n_classes
     step = max(1, BUDGET // (8 * len(x) * columns))
     parts = [slice(start, start + step) for start in range(0, len(cs), step)]
-    found = [_Newton(x, targets[part], cs[part], columns).solve() for part in parts]
+    begin = np.zeros((len(cs), x.shape[1] + 1, columns)) if start is None else start
+    found = [_Newton(x, targets[part], cs[part], begin[part], tolerance).solve() for part in parts]
     return Fits(*(np.concatenate([getattr(each, name) for each in found]) for name in ("weights", "bias", "done")))
 
 
@@ -94,9 +101,11 @@ class _Newton:
         x: Float[NDArray, "row feature"],
         targets: Int[NDArray, "problem row"],
         cs: Float[NDArray, " problem"],
-        columns: int,
+        start: Float[NDArray, "problem parameter column"],
+        tolerance: float,
     ) -> None:
-        self.x, self.columns, n = x, columns, len(x)
+        columns = start.shape[-1]
+        self.x, self.columns, self.tolerance, n = x, columns, tolerance, len(x)
         # The mean loss, so that one tolerance serves any number of rows.
         self.penalty = np.zeros((x.shape[1] + 1, len(cs), 1))
         self.penalty[:-1] = 1 / (n * cs)[:, None]
@@ -106,17 +115,17 @@ class _Newton:
         else:
             self.y = (targets.T[:, :, None] == np.arange(columns)).astype(np.float64)
         self.ones = np.ones((columns, columns))  # a product with it is a sum over so few columns, and much faster
-        self.parameters = np.zeros((x.shape[1] + 1, len(cs), columns))
+        self.parameters = start.transpose(1, 0, 2).copy()
         self.done = np.zeros(len(cs), dtype=bool)
 
     def solve(self) -> Fits:
         live = np.arange(len(self.done))
-        score = np.zeros_like(self.y)
+        score = self._forward(self.parameters)
         for _ in range(NEWTON_STEPS):
             w, y, penalty = self.parameters[:, live], self.y[:, live], self.penalty[:, live]
             chance = expit(score) if self.columns == 1 else softmax(score, axis=-1)
             gradient = self._back(chance - y) + penalty * w
-            done = np.abs(gradient).max(axis=(0, 2)) <= TOLERANCE
+            done = np.abs(gradient).max(axis=(0, 2)) <= self.tolerance
             self.done[live[done]] = True
             if done.all():
                 break

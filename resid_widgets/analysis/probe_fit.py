@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
 
-from resid_widgets.analysis.logistic import fit_logistic
+from resid_widgets.analysis.logistic import TOLERANCE, fit_logistic
 from resid_widgets.analysis.probe_fitted import Fitted, Foreign, Linear, Outcome
 
 Inner = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
@@ -20,6 +20,8 @@ CS = tuple(float(c) for c in np.logspace(-4, 2, 7))
 """Penalties to choose from for classes: scikit-learn's C, strongest first."""
 ALPHAS = tuple(float(a) for a in np.logspace(5, -2, 8))
 """Penalties to choose from for numbers: scikit-learn's alpha of Ridge, strongest first."""
+ROUGH, NEAR = 1e-4, 0.1
+"""Tolerance of the fits that only show which penalties are worth an exact one; how near to the least loss these are."""
 
 
 @dataclass(frozen=True)
@@ -96,22 +98,13 @@ class Recipe:
     ) -> list[Linear]:
         axes = principal_axes(z)
         x, stacked = z @ axes, np.stack(targets)
-        solve = _ridges if self.n_classes == 0 else _logistics
         grid = np.asarray(self.penalties)
-        losses = np.zeros((len(targets), len(grid)))
-        used = np.zeros(len(targets))
-        for train, test in inner if penalty is None else ():
-            usable = np.array([self._whole(target[train]) for target in stacked])
-            if usable.any():
-                found = solve(x[train], stacked[usable][:, train], grid, self.n_classes)
-                losses[usable] += [
-                    [_loss(probe.outcome(x[test]), target[test]) for probe in probes]
-                    for probes, target in zip(found, stacked[usable], strict=True)
-                ]
-                used += usable
-        losses = np.where(used[:, None] > 0, losses / np.maximum(used, 1)[:, None], np.nan)
-        best = np.where(used > 0, np.argmin(np.nan_to_num(losses), axis=1), np.abs(np.log(grid)).argmin())
-        values = grid[best] if penalty is None else np.full(len(targets), penalty)
+        values, losses = np.full(len(targets), penalty), np.full((len(targets), len(grid)), np.nan)
+        if penalty is None:
+            losses = inner_losses(x, stacked, inner, grid, self.n_classes)
+            known = np.isfinite(losses).all(axis=1)
+            best = np.where(known, np.argmin(np.nan_to_num(losses), axis=1), np.abs(np.log(grid)).argmin())
+            values = grid[best]
         # Each target has a penalty of its own now: one problem each, still in one go.
         final = _each(x, stacked, values, self.n_classes)
         return [
@@ -119,9 +112,52 @@ class Recipe:
             for probe, value, loss in zip(final, values, losses, strict=True)
         ]
 
-    def _whole(self, target: NDArray[Any]) -> bool:
-        """Whether every class is there."""
-        return self.n_classes == 0 or len(np.unique(target)) == self.n_classes
+
+def inner_losses(
+    x: Float[NDArray, "row axis"],
+    targets: Shaped[NDArray, "target row"],
+    inner: Inner,
+    grid: Float[NDArray, " penalty"],
+    n_classes: int,
+) -> Float[NDArray, "target penalty"]:
+    """Return the mean loss on held-out rows over the inner folds whose training rows have every class; NaN without any.
+
+    Classes are fitted roughly at first. What comes near the least loss, and then whatever is least, is fitted to the
+    end, so that the choice is that of exact fits; the losses of the others are good to a few percent.
+    """
+    usable = [np.array([_whole(target[train], n_classes) for target in targets]) for train, _ in inner]
+    losses = np.full((len(inner), len(targets), len(grid)), np.nan)
+    fits: dict[tuple[int, int, int], Linear] = {}
+
+    def measure(wanted: NDArray[np.bool_], rough: bool) -> NDArray[np.float64]:
+        for number, (train, test) in enumerate(inner):
+            problems = [(t, p) for t, p in zip(*np.nonzero(wanted), strict=True) if usable[number][t]]
+            if not problems:
+                continue
+            which, at = np.array(problems).T
+            start = None if rough or n_classes == 0 else [fits[number, t, p] for t, p in problems]
+            found = _each(x[train], targets[which][:, train], grid[at], n_classes, rough=rough, start=start)
+            for (t, p), probe in zip(problems, found, strict=True):
+                fits[number, t, p] = probe
+                losses[number, t, p] = _loss(probe.outcome(x[test]), targets[t][test])
+        counts = np.isfinite(losses).sum(axis=0)
+        return np.where(counts > 0, np.nansum(losses, axis=0) / np.maximum(counts, 1), np.nan)
+
+    every = np.ones((len(targets), len(grid)), dtype=bool)
+    if n_classes == 0:
+        return measure(every, rough=False)
+    mean = measure(every, rough=True)
+    exact: NDArray[np.bool_] = np.isnan(mean)
+    rows = np.arange(len(targets))
+    while not exact[rows, np.argmin(np.nan_to_num(mean), axis=1)].all():
+        near = (mean <= (1 + NEAR) * mean.min(axis=1, keepdims=True)) & ~exact
+        mean, exact = measure(near, rough=False), exact | near
+    return mean
+
+
+def _whole(target: NDArray[Any], n_classes: int) -> bool:
+    """Whether every class is there."""
+    return n_classes == 0 or len(np.unique(target)) == n_classes
 
 
 def principal_axes(z: Float[NDArray, "row feature"]) -> Float[NDArray, "feature axis"]:
@@ -186,27 +222,22 @@ def _loss(outcome: Outcome, target: NDArray[Any]) -> float:
     return float(-outcome.score[np.arange(len(target)), target].mean())
 
 
-def _logistics(
-    x: NDArray[np.float64], targets: NDArray[np.int64], cs: NDArray[np.float64], n_classes: int
-) -> list[list[Linear]]:
-    """Fit each target with each C."""
-    flat = _each(x, np.repeat(targets, len(cs), axis=0), np.tile(cs, len(targets)), n_classes)
-    return [flat[n * len(cs) : (n + 1) * len(cs)] for n in range(len(targets))]
-
-
 def _each(
-    x: NDArray[np.float64], targets: NDArray[Any], penalties: NDArray[np.float64], n_classes: int
+    x: NDArray[np.float64],
+    targets: NDArray[Any],
+    penalties: NDArray[np.float64],
+    n_classes: int,
+    rough: bool = False,
+    start: Sequence[Linear] | None = None,
 ) -> list[Linear]:
-    """Fit each target with its own penalty."""
+    """Fit each target with its own penalty; to the end, or roughly."""
     if n_classes == 0:
-        return [
-            _ridges(x, target[None], np.array([alpha]), 0)[0][0]
-            for target, alpha in zip(targets, penalties, strict=True)
-        ]
-    fits = fit_logistic(x, targets, penalties, n_classes)
+        return _ridges(x, targets, penalties)
+    begin = None if start is None else np.stack([np.vstack([probe.weights, probe.bias]) for probe in start])
+    fits = fit_logistic(x, targets, penalties, n_classes, ROUGH if rough else TOLERANCE, begin)
     made = []
     for n, done in enumerate(fits.done):
-        if done:
+        if done or rough:
             made.append(Linear(fits.weights[n], fits.bias[n], n_classes))
         else:
             made.append(_by_sklearn(x, targets[n], float(penalties[n])))
@@ -220,15 +251,13 @@ def _by_sklearn(x: NDArray[np.float64], target: NDArray[np.int64], c: float) -> 
     return Linear(found.coef_.T, found.intercept_, len(found.classes_), exact=False)
 
 
-def _ridges(
-    x: NDArray[np.float64], targets: NDArray[Any], alphas: NDArray[np.float64], n_classes: int
-) -> list[list[Linear]]:
-    """Fit each target with each alpha (scikit-learn's Ridge), from one singular value decomposition."""
-    centre, means = x.mean(axis=0), targets.mean(axis=1)
+def _ridges(x: NDArray[np.float64], targets: NDArray[Any], alphas: NDArray[np.float64]) -> list[Linear]:
+    """Fit each target with its alpha (scikit-learn's Ridge), from one singular value decomposition."""
+    centre = x.mean(axis=0)
     u, sizes, vt = np.linalg.svd(x - centre, full_matrices=False)
-    along = u.T @ (targets - means[:, None]).T
     made = []
-    for n, mean in enumerate(means):
-        weights = [vt.T @ (sizes / (sizes**2 + alpha) * along[:, n]) for alpha in alphas]
-        made.append([Linear(w[:, None], np.array([mean - centre @ w]), n_classes) for w in weights])
+    for target, alpha in zip(targets, alphas, strict=True):
+        mean = target.mean()
+        weights = vt.T @ (sizes / (sizes**2 + alpha) * (u.T @ (target - mean)))
+        made.append(Linear(weights[:, None], np.array([mean - centre @ weights]), 0))
     return made

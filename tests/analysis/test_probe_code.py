@@ -32,7 +32,17 @@ TWO = planted(n=160, classes=2, strength=0.6)
         (DATA, {"estimator": SVC(), "metric": "auroc"}),
         (DATA, {"estimator": SVC(probability=True, random_state=0), "metric": "auroc"}),
     ],
-    ids=str,
+    ids=[
+        "kinds",
+        "kinds, auroc of two",
+        "kinds, auroc of three",
+        "accuracy",
+        "numbers",
+        "numbers, estimator",
+        "margins of two",
+        "margins of three",
+        "probabilities",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:.*probability.*:FutureWarning")
 def test_of_arrays(data: dict[str, Any], options: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from resid_widgets.analysis.logistic import fit_logistic
 from resid_widgets.analysis.probe import probe
-from resid_widgets.analysis.probe_fit import ALPHAS, CS, Recipe, principal_axes
+from resid_widgets.analysis.probe_fit import ALPHAS, CS, Recipe, inner_losses, principal_axes
 from resid_widgets.analysis.probe_folds import make_folds
 from resid_widgets.analysis.probe_score import score_fold
 
@@ -182,3 +182,39 @@ def test_metrics_are_scikit_learns(k: int) -> None:
     assert np.isnan(score_fold("auroc", np.zeros(3, dtype=int), said[:3], score[:3], k))
     numbers = rng.normal(size=(2, 50))
     assert score_fold("r2", numbers[0], numbers[1], None, 0) == pytest.approx(r2_score(*numbers))
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.5, 3.0], ids=["noise", "overlap", "separable"])
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("wide", [False, True])
+def test_the_choice_of_a_penalty_is_that_of_exact_fits(apart: float, classes: int, wide: bool) -> None:
+    rng = np.random.default_rng([classes, wide, int(10 * apart)])
+    n, d = (90, 120) if wide else (240, 20)
+    y = rng.permutation(np.arange(n) % classes)
+    targets = np.stack([y, rng.permutation(y), y])
+    x = rng.normal(size=(n, d)) * np.linspace(0.3, 3, d) + apart * rng.normal(size=(classes, d))[y]
+    inner = [(np.flatnonzero(np.arange(n) % 3 != k), np.flatnonzero(np.arange(n) % 3 == k)) for k in range(3)]
+    grid = np.array(CS)
+    found = inner_losses(x, targets, inner, grid, classes)
+    exact = np.zeros_like(found)
+    for train, test in inner:
+        for t, target in enumerate(targets):
+            fits = fit_logistic(x[train], np.repeat(target[None, train], len(grid), axis=0), grid, classes)
+            scores = fits.log_proba(x[test], classes)
+            exact[t] -= scores[:, np.arange(len(test)), target[test]].mean(axis=1) / len(inner)
+    assert np.array_equal(found.argmin(axis=1), exact.argmin(axis=1))
+    rows = np.arange(len(targets))
+    best = found.argmin(axis=1)
+    assert np.allclose(found[rows, best], exact[rows, best], atol=1e-6)
+    assert np.allclose(found, exact, rtol=0.1, atol=0.02)
+
+
+def test_inner_folds_that_lack_a_class_do_not_count() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)), np.arange(30) % 2
+    lacking = np.flatnonzero(y == 0)
+    rest = np.arange(15), np.arange(15, 30)
+    some = inner_losses(x, y[None], [(lacking, rest[1]), rest], np.array(CS), 2)
+    assert np.allclose(some, inner_losses(x, y[None], [rest], np.array(CS), 2))
+    for none in ([], [(lacking, rest[1])]):
+        assert np.isnan(inner_losses(x, y[None], none, np.array(CS), 2)).all()
