@@ -106,7 +106,7 @@ def _answered(kernel: Kernel, comm: str, number: int) -> bool:
 
 def test_a_widget_says_that_it_waits_for_the_cell(shared: Kernel) -> None:
     comm = json.loads(shared.run("w = rw.AblationExplorer(run, rw.log_prob(7))\ntell(comm=w.model_id)"))["comm"]
-    message = shared.client.execute("import time\nfor _ in range(20): time.sleep(0.1)\nseen = w.interventions")
+    message = shared.client.execute("import time\nfor _ in range(60): time.sleep(0.1)\nseen = w.interventions")
     shared.post(comm, {"id": 9100, "kind": "edit", "on": [[1, 2]], "off": [], "drop": []})
     list(shared._until_idle(message))
     assert shared.answer(comm, 9100)["kind"] == "done"
