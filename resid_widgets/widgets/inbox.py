@@ -169,12 +169,18 @@ class Inbox:
 
     def report(self, error: BaseException) -> str:
         """Show an error in every view, log it, and return its text."""
-        if isinstance(error, ResidWidgetsError):
-            text, _, detail = str(error).partition("\n")  # an alignment, line by line, is a detail
-            log.info("refused: %s", text)
-        else:
-            text = f"{type(error).__name__}: {error}"
-            detail = "".join(traceback.format_exception(error))[-4000:]
-            log.error("a request of the front-end failed", exc_info=error)
+        text, detail = logged(error)
         self._widget._say("error", text, detail)
         return text
+
+
+def logged(error: BaseException) -> tuple[str, str]:
+    """Log an error, and return what a view says of it: a line, and its details."""
+    if isinstance(error, ResidWidgetsError):
+        text, _, detail = str(error).partition("\n")  # an alignment, line by line, is a detail
+        log.info("refused: %s", text)
+    else:
+        text = f"{type(error).__name__}: {error}"
+        detail = "".join(traceback.format_exception(error))[-4000:]
+        log.error("a request of the front-end failed", exc_info=error)
+    return text, detail

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
 
-from resid_widgets.errors import ResidWidgetsError
 from resid_widgets.models.worker import Job, Worker
+from resid_widgets.widgets.inbox import logged
 from resid_widgets.widgets.probe_chart import ProbeChart
 from resid_widgets.widgets.probe_fields import FitFields
 from resid_widgets.widgets.probe_live import CancelledError, Fitted, Report
 from resid_widgets.widgets.probe_panel import ProbePanel
-
-log = logging.getLogger(__name__)
 
 OFTEN = 0.15  # seconds between two looks at a fit
 
@@ -116,14 +112,7 @@ class Requests:
             if self._closed:
                 return
             self._fields.say("")
-            detail = ""
-            if isinstance(error, ResidWidgetsError):
-                text, _, detail = str(error).partition("\n")
-                log.info("refused: %s", text)
-            else:
-                text = f"{type(error).__name__}: {error}"
-                detail = "".join(traceback.format_exception(error))[-4000:]
-                log.error("a request of the dashboard failed", exc_info=error)
+            text, detail = logged(error)
             self._panel.say("error", text, detail)
             failed(text)
 

@@ -273,7 +273,7 @@ def test_an_error_in_the_worker_is_shown_and_logged(found, monkeypatch, caplog):
     assert widget._panel.status["text"] == "RuntimeError: out of luck"
     assert "out of luck" in widget._panel.status["detail"]
     assert widget._fields.told.value == ""
-    assert any("dashboard failed" in record.message for record in caplog.records)
+    assert any("front-end failed" in record.message for record in caplog.records)
     assert list(widget.results.values()) == [found]
     widget.close()
 
