@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from resid_widgets.analysis.probe_result import Probe
-from resid_widgets.analysis.probe_score import METRICS
+from resid_widgets.analysis.probe_score import METRICS, axis_limits
 from resid_widgets.figure_frame import DIM, INK, LEAST_WIDTH, LEFT, LINE, LITERAL, SMALL, framed
 from resid_widgets.figure_text import drawable, font, width
 
@@ -48,7 +48,8 @@ def draw_curves(result: Probe) -> Figure:
     body = len(panels) * (heads + HIGH + AXIS_ROOM) + (len(panels) - 1) * GAP
     sentence = f"{result.sentence} {_legend(result)}"
     frame = framed(result.title, sentence, result.checks, result.origin, total, body)
-    limits = _limits([curve for curves in panels.values() for curve in curves])
+    parts = ((curve.values, curve.low, curve.high) for curves in panels.values() for curve in curves)
+    limits = axis_limits(part for of in parts for part in of if part is not None)
     y = 0.0
     for kind, curves in panels.items():
         if heads:
@@ -164,15 +165,3 @@ def apart(places: Sequence[float], gap: float, limits: tuple[float, float]) -> l
     back = np.empty_like(found)
     back[order] = found
     return back.tolist()
-
-
-def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Return limits that hold every line and band, with a little room."""
-    parts = [part for curve in curves for part in (curve.values, curve.low, curve.high) if part is not None]
-    everything = np.concatenate(parts)
-    everything = everything[np.isfinite(everything)]
-    if everything.size == 0:
-        return 0.0, 1.0
-    low, high = float(everything.min()), max(1.0, float(everything.max()))
-    room = 0.04 * (high - low)
-    return low - room, high + room

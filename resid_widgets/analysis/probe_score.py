@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
@@ -20,6 +22,17 @@ def bounds_of(metric: str, difference: bool = False) -> tuple[float, float]:
     if metric == "r2":
         return (-np.inf, np.inf if difference else 1.0)
     return (-1.0 if difference else 0.0, 1.0)
+
+
+def axis_limits(parts: Iterable[NDArray[np.float64]]) -> tuple[float, float]:
+    """Return the ends of an axis that holds all these scores, with a little room; 1 is on it."""
+    known = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
+    known = known[np.isfinite(known)]
+    if known.size == 0:
+        return 0.0, 1.0
+    low, high = float(known.min()), max(1.0, float(known.max()))
+    room = 0.04 * (high - low)
+    return low - room, high + room
 
 
 def score_fold(

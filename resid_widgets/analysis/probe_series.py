@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resid_widgets.analysis.probe_result import Probe
-from resid_widgets.analysis.probe_score import METRICS
+from resid_widgets.analysis.probe_score import METRICS, axis_limits
 from resid_widgets.errors import InputError
 from resid_widgets.results import Check
 
@@ -135,15 +135,8 @@ def series_of(results: Mapping[Any, Probe]) -> tuple[Series, ...]:
 
 
 def limits_of(series: Sequence[Series]) -> tuple[float, float]:
-    """Return the ends of an axis that holds all curves and bands, with a little room; 1 is on it."""
-    parts = [part for each in series for part in (each.values, each.low, each.high, *each.baselines.values())]
-    known = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
-    known = known[np.isfinite(known)]
-    if known.size == 0:
-        return 0.0, 1.0
-    low, high = float(known.min()), max(1.0, float(known.max()))
-    room = 0.04 * (high - low)
-    return low - room, high + room
+    """Return the ends of an axis that holds all curves, bands and baselines."""
+    return axis_limits(part for each in series for part in (each.values, each.low, each.high, *each.baselines.values()))
 
 
 def sentence_of(series: Sequence[Series]) -> str:

@@ -184,6 +184,7 @@ def test_the_keyboard_alone_does_it_all(lab: Notebook) -> None:
     button(view, "Undo").focus()
     keys.press("Enter")
     edited(lab, [[rows - 2, cols - 1], [rows - 3, None]])
+    expect(button(view, "Redo")).to_be_enabled()  # the kernel knows before the page does
     keys.press("Tab")
     expect(button(view, "Redo")).to_be_focused()
     keys.press("Enter")

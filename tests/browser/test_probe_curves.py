@@ -88,7 +88,7 @@ def test_a_point_under_others_is_reached_by_clicking_again(server: Server, brows
             notebook.kernel.wait("[v.selected, v.layer]", [wanted, 1])
             expect(notebook.page.locator(".rw-probe")).to_contain_text(f"{wanted}, layer 1")
         # What is toggled off is neither named nor taken.
-        notebook.page.get_by_label("second").uncheck()
+        notebook.page.get_by_label("second", exact=True).uncheck()
         notebook.kernel.wait("[mark.visible for name, _, mark in v._chart._marks if name == 'second'][0]", False)
         notebook.page.mouse.move(2, 2)
         notebook.page.mouse.move(*middle)
@@ -100,8 +100,7 @@ def test_a_point_under_others_is_reached_by_clicking_again(server: Server, brows
 
 
 def test_checks_say_which_curve_they_are_about(lab: Notebook) -> None:
-    groups = panel(lab).locator(".rw-check-of").all_inner_texts()
-    assert groups == ["all curves"]
+    expect(panel(lab).locator(".rw-check-of")).to_have_text(["all curves"])
     names = panel(lab).get_by_role("list", name="Checks of all curves").get_by_role("listitem").all_inner_texts()
     assert any("no group is both in training and test" in name for name in names)
 
@@ -120,7 +119,7 @@ def test_layers_and_curves_are_chosen_without_a_mouse(lab: Notebook) -> None:
 def test_the_legend_toggles_curves(lab: Notebook) -> None:
     shown = "[mark.visible for name, what, mark in w._chart._marks if what == 'shuffled']"
     assert lab.kernel.value(shown) == [True, True]
-    box = output(lab).get_by_label("shuffled labels")
+    box = output(lab).get_by_label("shuffled labels", exact=True)
     box.uncheck()
     until(lambda: lab.kernel.value(shown) == [False, False], "the curves to go")
     box.check()
@@ -139,14 +138,16 @@ def test_erasing_the_direction_tells_in_place_whether_it_is_used(lab: Notebook) 
 def test_a_live_fit_is_drawn_beside_the_others(lab: Notebook) -> None:
     lab.kernel.run("w._fields.beside.value = False")
     output(lab).get_by_label("task", exact=True).select_option("sentiment")
-    output(lab).get_by_label("beside the others").check()
+    beside = output(lab).get_by_label("beside the others", exact=True)
+    expect(beside).not_to_be_checked()
+    beside.check()
     output(lab).get_by_label("prompts", exact=True).fill("40")
     output(lab).get_by_label("prompts", exact=True).press("Enter")
-    output(lab).get_by_role("button", name="Fit").click()
+    output(lab).get_by_role("button", name="Fit", exact=True).click()
     until(lambda: len(lab.kernel.value("list(w.results)")) == 2, "the fit")
     assert lab.kernel.value("w.results['sentiment · resid_post'].samples['prompt'].nunique()") == 40
-    expect(output(lab).get_by_label("sentiment · resid_post")).to_be_checked()
-    expect(output(lab).get_by_role("button", name="Fit")).to_be_visible()
+    expect(output(lab).get_by_label("sentiment · resid_post", exact=True)).to_be_checked()
+    expect(output(lab).get_by_role("button", name="Fit", exact=True)).to_be_visible()
 
 
 def test_a_fit_is_cancelled_and_the_picture_stays(lab: Notebook) -> None:
@@ -161,7 +162,7 @@ def test_a_fit_is_cancelled_and_the_picture_stays(lab: Notebook) -> None:
         "live.collect = slow"
     )
     try:
-        output(lab).get_by_role("button", name="Fit").click()
+        output(lab).get_by_role("button", name="Fit", exact=True).click()
         output(lab).get_by_role("button", name="Cancel").click()
         until(lambda: lab.kernel.value("w._requests.stop.is_set()"), "the wish to stop")
     finally:
@@ -173,7 +174,7 @@ def test_a_fit_is_cancelled_and_the_picture_stays(lab: Notebook) -> None:
 def test_what_cannot_be_fitted_is_said_and_the_picture_stays(lab: Notebook) -> None:
     before = lab.kernel.value("list(w.results)")
     lab.kernel.run("w._options['kind'] = 'wrong'")
-    output(lab).get_by_role("button", name="Fit").click()
+    output(lab).get_by_role("button", name="Fit", exact=True).click()
     expect(panel(lab)).to_contain_text("kind='wrong': must be one or several of")
     lab.kernel.run("w._options.pop('kind')")
     assert lab.kernel.value("list(w.results)") == before
