@@ -10,8 +10,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from resid_widgets.analysis.grid import whole_number
-from resid_widgets.analysis.metrics import Metric, logit_diff, require_metric
-from resid_widgets.analysis.probe_causal_result import CausalTest, causal_result
+from resid_widgets.analysis.metrics import Metric, Reading, logit_diff, require_metric
+from resid_widgets.analysis.probe_causal_result import CausalTest, Changed, causal_result
 from resid_widgets.analysis.sweep import Cell, StoppedError, run_cells, sweeping
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention, add, project_out
@@ -49,7 +49,7 @@ def causal_test(
         A ResidualModel or a bare TransformerBridge.
     prompts
         Prompts (texts, token ids, labelled prompts of `resid_widgets.tasks`), or pairs of a task, whose clean prompts
-        are taken; or a task, which has pairs. What each reads and writes is held until the last one is done.
+        are taken; or a task, which has pairs.
     metric
         From `resid_widgets.logit_diff` and the like. For pairs by default the logit difference of answer and foil.
     component, layer, pos
@@ -94,42 +94,35 @@ def causal_test(
     texts, places, metrics = _cases(prompts, metric, pos)
     tracker = sweeping(progress, unit="prompt")
     tracker.total = tracker.parts = len(texts)
-    runs = [run(model, text, keep=list({component, "resid_post"}), bos=bos) for text in texts]
-    readings = [each.bound(base) for each, base in zip(metrics, runs, strict=True)]
-    sites = [
-        Site(component, int(layer), None if place is None else base.pos(place))
-        for base, place in zip(runs, places, strict=True)
-    ]
-    streams = [_stream(base, site) for base, site in zip(runs, sites, strict=True)]
-    length = alpha * float(np.median(np.concatenate([np.linalg.norm(stream, axis=1) for stream in streams])))
+
+    def case(n: int) -> tuple[Run, Reading, Site]:
+        base = run(model, texts[n], keep=list({component, "resid_post"}), bos=bos)
+        place = None if places[n] is None else base.pos(places[n])
+        return base, metrics[n].bound(base), Site(component, int(layer), place)
+
+    norms = []  # a pass of its own, so that one prompt's run is held at a time
+    for n in range(len(texts)):
+        base, _, site = case(n)
+        norms.append(np.linalg.norm(_stream(base, site), axis=1))
+    length = alpha * float(np.median(np.concatenate(norms)))
     others = [_random(direction, seed) for seed in seeds]
-    changes = []
-    for base, site, stream, reading in zip(runs, sites, streams, readings, strict=True):
+    found: list[Changed] = []
+    first = case(0)
+    for n in range(len(texts)):
+        base, reading, site = case(n) if n else first
+        stream = _stream(base, site)
         wanted = [project_out(site, direction), add(site, direction, length), add(site, direction, -length)]
-        cells = [Cell((n, 0), (edit_for(base, item),)) for n, item in enumerate(wanted)]
+        cells = [Cell((k, 0), (edit_for(base, item),)) for k, item in enumerate(wanted)]
         for column, other in enumerate(others, start=1):
             moved = [_moved(base, site, stream @ direction, other), add(site, other, length), add(site, other, -length)]
-            cells += [Cell((n, column), edits_of(base, item)) for n, item in enumerate(moved)]
+            cells += [Cell((k, column), edits_of(base, item)) for k, item in enumerate(moved)]
         after = run_cells(engine_of(base, {component}), reading, cells, (3, 1 + len(seeds)), sweeping(False), None)
-        changes.append(after - reading.of_base())
+        found.append(Changed(after - reading.of_base(), reading.of_base(), reading.names, base.token_ids))
         try:
-            tracker.advance(1, np.stack(changes))
+            tracker.advance(1, np.stack([each.changes for each in found]))
         except StoppedError:
             break
-    done = len(changes)
-    return causal_result(
-        np.stack(changes),
-        runs[:done],
-        readings[:done],
-        seeds,
-        sites[0],
-        pos,
-        direction,
-        float(alpha),
-        length,
-        encoded,
-        tracker,
-    )
+    return causal_result(found, *first, seeds, pos, direction, float(alpha), length, encoded, tracker)
 
 
 def edits_of(base: Run, items: Intervention | tuple[Intervention, ...]) -> tuple[Any, ...]:

@@ -105,12 +105,32 @@ class CausalTest(Result):
     __repr__ = __str__
 
 
+@dataclass(frozen=True, eq=False)
+class Changed:
+    """What was found on one prompt.
+
+    Attributes
+    ----------
+    changes
+        ``[intervention, direction]``: metric after minus before; the probe's direction first, then the random ones.
+    base
+        The metric before.
+    names, token_ids
+        Tokens that the metric looks at, and the prompt.
+    """
+
+    changes: NDArray[np.float64]
+    base: float
+    names: tuple[str, ...]
+    token_ids: tuple[int, ...]
+
+
 def causal_result(
-    changes: NDArray[np.float64],
-    runs: Sequence[Run],
-    readings: Sequence[Reading],
-    seeds: tuple[int, ...],
+    found: Sequence[Changed],
+    first: Run,
+    reading: Reading,
     site: Site,
+    seeds: tuple[int, ...],
     pos: int | None,
     direction: NDArray[np.float64],
     alpha: float,
@@ -118,10 +138,11 @@ def causal_result(
     encoded: bool,
     tracker: Any,
 ) -> CausalTest:
-    """Put labels on the changes ``[prompt, intervention, direction]``, the probe's direction first."""
+    """Put labels on what was found on each prompt; run, reading and site are the first one's."""
+    changes = np.stack([each.changes for each in found])
     by_probe, by_random = changes[:, :, 0].T, changes[:, :, 1:].transpose(1, 2, 0)  # [intervention, (seed,) prompt]
-    label, units = _measured(readings), readings[0].units
-    count = len(runs)
+    label, units = _measured(reading, found), reading.units
+    count = len(found)
     sizes = np.stack([np.abs(by_probe).mean(-1), np.abs(by_random).mean((-1, -2))], axis=1)
     over = mean_of((np.abs(by_probe) - np.abs(by_random).mean(axis=1)).T)
     seeded = mean_of(np.abs(by_random).mean(axis=-1).T)  # over seeds
@@ -141,7 +162,7 @@ def causal_result(
             np.stack([by_probe, by_random.mean(axis=1)], axis=1), "change", "intervention", "direction", "prompt"
         ),
         random=array(by_random, "change", "intervention", "seed", "prompt"),
-        base=array(np.array([reading.of_base() for reading in readings]), "base", "prompt"),
+        base=array(np.array([each.base for each in found]), "base", "prompt"),
         size=array(sizes, "size", "intervention", "direction"),
         difference=array(over.mean, "difference", "intervention"),
         low=array(over.low, "low", "intervention"),
@@ -160,22 +181,22 @@ def causal_result(
             "How far the output moves when the probe's direction is taken out of the stream or added to it, beside "
             "random directions that move the stream as far."
         ),
-        origin=f"{runs[0].provenance.model} · {count} prompts · {runs[0].provenance.bos} · {runs[0].provenance.dtype}",
+        origin=f"{first.provenance.model} · {count} prompts · {first.provenance.bos} · {first.provenance.dtype}",
         verdict=_verdict(encoded, used, sizes, label, units, where),
         checks=(
-            engine_of(runs[0], {site.component}).check,
+            engine_of(first, {site.component}).check,
             _enough(count),
             Check("random directions", "green", float(len(seeds)), 3.0, f"beside {len(seeds)} random directions"),
-            *readings[0].checks(),
+            *reading.checks(),
             *tracker.check(changes),
         ),
         provenance=with_options(
-            runs[0].provenance,
+            first.provenance,
             method="causal test",
             site=where,
             alpha=alpha,
             seeds=seeds,
-            prompts=tuple(tuple(base.token_ids) for base in runs),
+            prompts=tuple(each.token_ids for each in found),
         ),
     )
 
@@ -188,9 +209,9 @@ def _enough(count: int) -> Check:
     return Check("prompts", "amber", float(count), float(LEAST_PROMPTS), f"{what}; take {LEAST_PROMPTS} or more")
 
 
-def _measured(readings: Sequence[Reading]) -> str:
+def _measured(reading: Reading, found: Sequence[Changed]) -> str:
     """Say what was measured, so that "the" fits before it: with the tokens, where all prompts have the same."""
-    kind, same = readings[0].metric.kind, len({reading.names for reading in readings}) == 1
+    kind, same = reading.metric.kind, len({each.names for each in found}) == 1
     differing = ("answer", "foil") if kind == "logit_diff" else ("the answer",)
     words = {
         "logit_diff": "logit difference between {0} and {1}",
@@ -199,7 +220,7 @@ def _measured(readings: Sequence[Reading]) -> str:
         "rank": "rank of {0}",
         "kl_to_base": "KL divergence from the plain run",
     }
-    return words[kind].format(*(readings[0].names if same else differing))
+    return words[kind].format(*(reading.names if same else differing))
 
 
 def _verdict(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 import resid_widgets as rw
+from resid_widgets.analysis import probe_causal
 from resid_widgets.analysis.probe_causal import causal_test
 from resid_widgets.analysis.probe_causal_result import CausalTest
 from resid_widgets.errors import InputError
@@ -136,6 +139,26 @@ def test_a_task_is_its_pairs(agreement: tuple[rw.Probe, Any]) -> None:
     options: dict[str, Any] = {"seeds": range(3), "progress": False}
     found = probed.causal_test(2, prompts=few, **options)
     assert np.array_equal(found.values, probed.causal_test(2, prompts=task.pairs[:3], **options).values)
+
+
+def test_many_prompts_are_run_one_after_the_other(
+    agreement: tuple[rw.Probe, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: weakref.WeakSet[rw.Run] = weakref.WeakSet()
+    most = 0
+
+    def counted(*args: Any, **options: Any) -> rw.Run:
+        nonlocal most
+        made = rw.run(*args, **options)
+        gc.collect()
+        alive.add(made)
+        most = max(most, len(alive))
+        return made
+
+    probed, task = agreement
+    monkeypatch.setattr(probe_causal, "run", counted)
+    probed.causal_test(2, prompts=task.pairs[:8], seeds=range(3), progress=False)
+    assert 0 < most <= 4  # the first, which the result tells of, the one before, the next: not all eight
 
 
 @pytest.mark.parametrize(
