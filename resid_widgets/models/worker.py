@@ -197,7 +197,8 @@ class Worker:
                 else:
                     job.failed(error)
         except BaseException as error:  # an interrupt, where the lock's holder runs the job in a cell
-            job.failed(error)
+            if not job.handed_over:
+                job.failed(error)
             raise
         else:
             if job.cancelled and not job.claimed and not job.handed_over:

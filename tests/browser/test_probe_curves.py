@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.lab import Kernel, Server, until
 from tests.browser.page import Notebook, watched
@@ -56,6 +56,18 @@ def panel(lab: Notebook) -> Locator:
     return output(lab).locator(".rw-probe")
 
 
+def hover_until(page: Page, at: tuple[float, float], name: str) -> None:
+    """Move the mouse there until the tooltip says so: a picture that is drawn again under the mouse takes it away."""
+
+    def told() -> bool:
+        page.mouse.move(2, 2)
+        page.mouse.move(*at)
+        page.wait_for_timeout(300)
+        return page.get_by_role("cell", name=name, exact=True).is_visible()
+
+    until(told, f"the tooltip {name!r}")
+
+
 def test_a_click_on_a_point_tells_what_stands_behind_it(lab: Notebook) -> None:
     place = output(lab).locator(".bqplot .object_grp .dot").nth(1).bounding_box()
     assert place is not None
@@ -81,8 +93,7 @@ def test_a_point_under_others_is_reached_by_clicking_again(server: Server, brows
         place = dots.last.bounding_box()
         assert place is not None
         middle = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
-        notebook.page.mouse.move(*middle)
-        expect(notebook.page.get_by_role("cell", name="third; also here: second, first")).to_be_visible()
+        hover_until(notebook.page, middle, "third; also here: second, first")
         for wanted in ("third", "second", "first", "third"):
             notebook.page.mouse.click(*middle)
             notebook.kernel.wait("[v.selected, v.layer]", [wanted, 1])
@@ -90,9 +101,7 @@ def test_a_point_under_others_is_reached_by_clicking_again(server: Server, brows
         # What is toggled off is neither named nor taken.
         notebook.page.get_by_label("second", exact=True).uncheck()
         notebook.kernel.wait("[mark.visible for name, _, mark in v._chart._marks if name == 'second'][0]", False)
-        notebook.page.mouse.move(2, 2)
-        notebook.page.mouse.move(*middle)
-        expect(notebook.page.get_by_role("cell", name="third; also here: first")).to_be_visible()
+        hover_until(notebook.page, middle, "third; also here: first")
         notebook.page.mouse.click(*middle)
         notebook.kernel.wait("v.selected", "first")
         notebook.kernel.run("v.close()")

@@ -239,13 +239,15 @@ def test_a_request_may_wait_for_the_others(desk):
 
 def test_an_interrupt_of_the_locks_holder_is_reported_and_passed_on(desk):
     def work(_: Any) -> None:
-        raise KeyboardInterrupt
+        with desk.lock:  # the worker cannot come before the holder
+            raise KeyboardInterrupt
 
     with desk.lock:
         desk.ask("one", work)
         with pytest.raises(KeyboardInterrupt):
             desk.wait()
-    assert desk.events[0][:2] == ("failed", "one")
+    assert desk.wait()
+    assert [event[:2] for event in desk.events] == [("failed", "one")]
 
 
 def test_the_thread_ends_when_idle_and_starts_again(desk, monkeypatch):
