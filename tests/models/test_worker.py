@@ -238,12 +238,16 @@ def test_a_request_may_wait_for_the_others(desk):
 
 
 def test_an_interrupt_of_the_locks_holder_is_reported_and_passed_on(desk):
+    begun = threading.Event()
+
     def work(_: Any) -> None:
-        with desk.lock:  # the worker cannot come before the holder
+        begun.set()
+        with desk.lock:
             raise KeyboardInterrupt
 
     with desk.lock:
         desk.ask("one", work)
+        assert begun.wait(SOON)  # the worker has it, and needs the lock that this thread holds
         with pytest.raises(KeyboardInterrupt):
             desk.wait()
     assert desk.wait()
