@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import resid_widgets as rw
-from resid_widgets.models.packaged import packaged_file
+from resid_widgets.models.loading.packaged import packaged_file
 
 
 def stopwatch(call: Callable[[], Any]) -> float:

@@ -22,8 +22,8 @@ import torch
 from _timing import interleaved, machine, ratios, spread
 
 import resid_widgets as rw
-from resid_widgets.models.gguf import dense_folder
-from resid_widgets.models.packaged import packaged_file
+from resid_widgets.models.loading.gguf import dense_folder
+from resid_widgets.models.loading.packaged import packaged_file
 
 MODEL = "smollm2-135m"
 LENGTHS = {16: 20.0, 128: 20.0, 512: 40.0}

@@ -18,10 +18,10 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.preprocessing import StandardScaler
 
 import resid_widgets as rw
-from resid_widgets.analysis.probe_controls import control_labels, shuffled_by_group
-from resid_widgets.analysis.probe_data import numbered
-from resid_widgets.analysis.probe_fit import CS
-from resid_widgets.analysis.probe_folds import make_folds
+from resid_widgets.analysis.probing.controls import control_labels, shuffled_by_group
+from resid_widgets.analysis.probing.data import numbered
+from resid_widgets.analysis.probing.fit import CS
+from resid_widgets.analysis.probing.folds import make_folds
 
 FOLDS, INNER, SEED = 5, 3, 0
 SECONDS = 60.0

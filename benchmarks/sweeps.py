@@ -23,7 +23,7 @@ from torch.utils.flop_counter import flop_registry
 from transformer_lens import patching
 
 import resid_widgets as rw
-from resid_widgets.models.recording import Recording
+from resid_widgets.models.runs.recording import Recording
 
 os.environ["TQDM_DISABLE"] = "1"  # TransformerLens' bars
 

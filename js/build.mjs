@@ -11,7 +11,7 @@ import * as esbuild from "esbuild";
 export const here = dirname(fileURLToPath(import.meta.url));
 const out = join(here, "..", "resid_widgets", "static");
 const entries = (folder, ending) =>
-  readdirSync(join(here, folder))
+  readdirSync(join(here, folder), { recursive: true })
     .filter((name) => name.endsWith(ending))
     .map((name) => join(here, folder, name));
 

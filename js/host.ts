@@ -1,6 +1,6 @@
 // The host of an exported page: a model with no kernel, made from what the page carries. See README, "Exported page".
-import type { HostModel, Model } from "./lib/model";
-import { revive } from "./lib/wire";
+import type { HostModel, Model } from "./lib/wire/model";
+import { revive } from "./lib/wire/wire";
 
 type Listener = (...args: unknown[]) => void;
 

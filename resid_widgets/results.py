@@ -142,7 +142,7 @@ class Result(Files):
 
     def plot(self) -> Figure:
         """Draw as a matplotlib figure (never through pyplot)."""
-        from resid_widgets.figures import draw  # the one upward reach, see tests/test_layers.py
+        from resid_widgets.figures.draw import draw  # the one upward reach, see tests/test_layers.py
 
         return draw(self)
 

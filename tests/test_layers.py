@@ -234,9 +234,9 @@ FAULTS = {
     "upward for types": ("colour.py", "if TYPE_CHECKING:\n    from resid_widgets.analysis import x", upward),
     "upward in a function": ("analysis/x.py", "def f():\n    from resid_widgets import figures", upward),
     "upward, relative": ("models/run.py", "from ..widgets.link import link", upward),
-    "the reach, but not in a function": ("results.py", "from resid_widgets.figures import draw", upward),
+    "the reach, but not in a function": ("results.py", "from resid_widgets.figures.draw import draw", upward),
     "through the package": ("models/run.py", "import resid_widgets as rw", upward),
-    "cycle": ("models/model.py", "from resid_widgets.models.run import run", cycles),
+    "cycle": ("models/model.py", "from resid_widgets.models.runs.run import run", cycles),
     "drawing below": ("analysis/x.py", "def f():\n    from matplotlib.figure import Figure", outside_their_layer),
     "widgets below": ("figures.py", "import anywidget", outside_their_layer),
     "pickle": ("models/run.py", "import pickle", banned),
@@ -250,16 +250,16 @@ FAULTS = {
 def test_the_checks_find_what_they_look_for(fault, tmp_path):
     sound = {
         "__init__.py": "import lazy_loader",
-        "results.py": "def f():\n    from resid_widgets.figures import draw",
+        "results.py": "def f():\n    from resid_widgets.figures.draw import draw",
         "colour.py": "from resid_widgets.results import Scale",
         "figures.py": "from resid_widgets.colour import x\nfrom matplotlib.figure import Figure",
         "models/__init__.py": "",
         "models/model.py": "from resid_widgets import __version__",
         "models/run.py": "from resid_widgets.models.model import ResidualModel",
         "analysis/__init__.py": "",
-        "analysis/x.py": "import resid_widgets.models.run\nif TYPE_CHECKING:\n    from matplotlib.figure import Figure",
+        "analysis/x.py": "import resid_widgets.models.runs.run\nif TYPE_CHECKING:\n    from matplotlib.figure import Figure",
         "widgets/__init__.py": "",
-        "widgets/link.py": "import anywidget\nfrom resid_widgets.figures import draw",
+        "widgets/link.py": "import anywidget\nfrom resid_widgets.figures.draw import draw",
     }
     file, code, check = FAULTS[fault]
     for name, text in sound.items():

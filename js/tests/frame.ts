@@ -1,5 +1,5 @@
 // A small frame for tests; every field can be changed.
-import type { Frame } from "../lib/model";
+import type { Frame } from "../lib/wire/model";
 
 export const numbers = Float32Array.from([1.5, -2, Number.NaN, Number.POSITIVE_INFINITY, 0, 7]);
 

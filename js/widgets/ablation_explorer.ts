@@ -1,6 +1,6 @@
 // Click to change the stream: the cells that are changed come as `edited`, the metric and next tokens as `summary`.
-import { heatmap } from "../lib/heatmap";
+import { heatmap } from "../lib/parts/heatmap";
 
-export type { Model } from "../lib/model";
+export type { Model } from "../lib/wire/model";
 
 export default { render: heatmap };

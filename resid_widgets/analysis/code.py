@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from resid_widgets.models.loading import TINY
+from resid_widgets.models.loading.load_model import TINY
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.run import Run
+from resid_widgets.models.runs.run import Run
 from resid_widgets.results import Provenance
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from resid_widgets.errors import InputError
 from resid_widgets.models.listing import listed
-from resid_widgets.models.run import Run
+from resid_widgets.models.runs.run import Run
 from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Check, Provenance, Result, Scale
 from resid_widgets.tokens import visible

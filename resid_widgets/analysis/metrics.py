@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resid_widgets.analysis.targets import resolve_targets, spelling_check
 from resid_widgets.errors import InputError
-from resid_widgets.models.run import Run
+from resid_widgets.models.runs.run import Run
 from resid_widgets.results import Check
 from resid_widgets.tokens import visible
 

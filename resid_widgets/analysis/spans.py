@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resid_widgets.errors import InputError
-from resid_widgets.models.run import Run
+from resid_widgets.models.runs.run import Run
 
 
 def span_of(run: Run, subject: Any, name: str = "subject") -> tuple[int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from resid_widgets.errors import InputError
-from resid_widgets.widgets.base import ResidWidget
+from resid_widgets.widgets.shell.base import ResidWidget
 
 AXES = ("layer", "pos")
 

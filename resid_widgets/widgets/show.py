@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from resid_widgets.analysis.ablation import Ablation
-from resid_widgets.analysis.activation_map import ActivationMap
-from resid_widgets.analysis.counterfactual import Counterfactual
+from resid_widgets.analysis.causal.counterfactual import Counterfactual
 from resid_widgets.analysis.grid import GridResult
-from resid_widgets.analysis.lens_view import LensView
-from resid_widgets.analysis.logit_lens import LogitLens
-from resid_widgets.analysis.neuron_map import NeuronMap
-from resid_widgets.analysis.neuron_result import NeuronPatterns
-from resid_widgets.analysis.patch_result import PatchSweep
-from resid_widgets.analysis.probe_result import Probe
-from resid_widgets.widgets.ablation_explorer import AblationExplorer
-from resid_widgets.widgets.activation_heatmap import ActivationHeatmap
-from resid_widgets.widgets.base import ResidWidget
-from resid_widgets.widgets.grid_heatmap import GridHeatmap
-from resid_widgets.widgets.logit_lens_heatmap import LogitLensHeatmap
-from resid_widgets.widgets.neuron_explorer import NeuronExplorer
-from resid_widgets.widgets.patching_heatmap import PatchingHeatmap
-from resid_widgets.widgets.probe_curves import ProbeCurves
+from resid_widgets.analysis.lens.lens_view import LensView
+from resid_widgets.analysis.lens.logit_lens import LogitLens
+from resid_widgets.analysis.maps.activation_map import ActivationMap
+from resid_widgets.analysis.neurons.map import NeuronMap
+from resid_widgets.analysis.neurons.result import NeuronPatterns
+from resid_widgets.analysis.probing.result import Probe
+from resid_widgets.analysis.sweeps.ablation import Ablation
+from resid_widgets.analysis.sweeps.patch_result import PatchSweep
+from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
+from resid_widgets.widgets.editing.patching_heatmap import PatchingHeatmap
+from resid_widgets.widgets.heatmaps.activation_heatmap import ActivationHeatmap
+from resid_widgets.widgets.heatmaps.grid_heatmap import GridHeatmap
+from resid_widgets.widgets.heatmaps.logit_lens_heatmap import LogitLensHeatmap
+from resid_widgets.widgets.neurons.neuron_explorer import NeuronExplorer
+from resid_widgets.widgets.probing.probe_curves import ProbeCurves
+from resid_widgets.widgets.shell.base import ResidWidget
 
 
 @singledispatch

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resid_widgets.models.model import ResidualModel
-    from resid_widgets.models.run import Run
+    from resid_widgets.models.runs.run import Run
 
 IDS = [1, 5, 9, 20, 33, 4, 60]  # 7 positions in 4 layers: a transposed picture would not fit
 # Texts that break axes, tables and files; the ids are their places in this list.
@@ -39,7 +39,7 @@ WORDS = [
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., ResidualModel]:
     """Return a function from a family to a tiny random model (ids only unless a tokenizer is given)."""
-    from resid_widgets.models.loading import load_model
+    from resid_widgets.models.loading.load_model import load_model
     from tests.architectures import build
 
     made: dict[Any, ResidualModel] = {}
@@ -75,7 +75,7 @@ def tokenizer() -> Any:
 @pytest.fixture(scope="session")
 def llama_run(make_model: Callable[..., ResidualModel]) -> Run:
     """Seven tokens through a random Llama without tokenizer."""
-    from resid_widgets.models.run import run
+    from resid_widgets.models.runs.run import run
 
     return run(make_model("llama"), IDS)
 
@@ -89,7 +89,7 @@ def worded(make_model: Callable[..., ResidualModel], tokenizer: Any) -> Residual
 @pytest.fixture(scope="session")
 def worded_run(worded: ResidualModel) -> Run:
     """Two words through it."""
-    from resid_widgets.models.run import run
+    from resid_widgets.models.runs.run import run
 
     return run(worded, " Mary gave")
 

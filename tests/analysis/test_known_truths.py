@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import resid_widgets as rw
-from resid_widgets.analysis.sweep import Cell, run_cells, sweeping
-from resid_widgets.models.edits import edit_for
-from resid_widgets.models.engine import engine_of
-from resid_widgets.models.loading import load_model
+from resid_widgets.analysis.sweeps.sweep import Cell, run_cells, sweeping
+from resid_widgets.models.loading.load_model import load_model
+from resid_widgets.models.reuse.edits import edit_for
+from resid_widgets.models.reuse.engine import engine_of
 from tests.analysis.handmade import induction_model
 
 # --- a hand-wired induction circuit ----------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_in_an_exported_page(odd: Any, name: str, tmp_path: Path, window: Browse
 def test_in_a_drawing(odd: Any, tmp_path: Path, window: BrowserContext) -> None:
     """SVG is a document too: it must parse, run nothing, and hold the visible texts."""
     import resid_widgets as rw
-    from resid_widgets.figure_text import drawable
+    from resid_widgets.figures.text import drawable
 
     page = window.new_page()
     page.goto(rw.ActivationHeatmap(odd).to_svg(tmp_path / "drawing.svg").as_uri())

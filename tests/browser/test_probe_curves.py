@@ -165,7 +165,7 @@ def test_a_fit_is_cancelled_and_the_picture_stays(lab: Notebook) -> None:
     output(lab).get_by_label("prompts", exact=True).fill("400")
     output(lab).get_by_label("prompts", exact=True).press("Enter")
     lab.kernel.run(
-        "import resid_widgets.widgets.probe_live as live, threading\n"
+        "import resid_widgets.widgets.probing.live as live, threading\n"
         "gate, collect = threading.Event(), live.collect\n"
         "def slow(*args, **kwargs):\n    gate.wait(60)\n    return collect(*args, **kwargs)\n"
         "live.collect = slow"

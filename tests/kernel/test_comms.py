@@ -63,7 +63,7 @@ def test_a_large_picture_comes_by_message_with_its_bytes(widget):
     kernel, _ = widget
     comm = json.loads(
         kernel.run(
-            "from resid_widgets.widgets import frame\nlimit, frame.TRAIT_LIMIT = frame.TRAIT_LIMIT, 0\n"
+            "from resid_widgets.widgets.shell import frame\nlimit, frame.TRAIT_LIMIT = frame.TRAIT_LIMIT, 0\n"
             "w = rw.ActivationHeatmap(run)\nframe.TRAIT_LIMIT = limit\ntell(comm=w.model_id)"
         )
     )["comm"]

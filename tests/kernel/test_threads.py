@@ -74,8 +74,8 @@ def test_no_number_of_a_cell_or_of_the_widget_is_wrong(shared: Kernel) -> None:
 
 
 AFTER = """
-from resid_widgets.models.full_passes import full_pass
-from resid_widgets.models.edits import edits_for
+from resid_widgets.models.reuse.full_passes import full_pass
+from resid_widgets.models.reuse.edits import edits_for
 from resid_widgets.models.hooks import foreign_hooks
 w.wait()
 final = full_pass(model, run.token_ids, edits_for(run, w.interventions))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def fresh() -> Callable[..., ResidualModel]:
     """Return a function from a family to a new tiny random model, that its test may spoil."""
-    from resid_widgets.models.loading import load_model
+    from resid_widgets.models.loading.load_model import load_model
     from tests.architectures import build
 
     def make(family: str = "llama", tokenizer: Any = None, **options: Any) -> ResidualModel:

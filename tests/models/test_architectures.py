@@ -8,8 +8,8 @@ import torch
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.capabilities import capabilities
 from resid_widgets.models.forward import forward
-from resid_widgets.models.loading import load_model
-from resid_widgets.models.run import run
+from resid_widgets.models.loading.load_model import load_model
+from resid_widgets.models.runs.run import run
 from resid_widgets.models.structure import relative_gap, structure_of
 from resid_widgets.models.writes import require_writable, write_matrix
 from resid_widgets.sites import COMPONENTS
@@ -70,7 +70,7 @@ def test_refused_with_the_reason(family: str) -> None:
 
 
 def test_a_bridge_that_gives_other_logits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from resid_widgets.models import loading
+    from resid_widgets.models.loading import load_model as loading
 
     monkeypatch.setattr(loading, "_plain_logits", lambda hf_model, ids: torch.ones(len(ids), 97))
     with pytest.raises(UnsupportedModelError, match="other logits than Hugging Face"):

@@ -13,9 +13,9 @@ from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models import bare
 from resid_widgets.models.bare import BareModel, record
 from resid_widgets.models.forward import forward
-from resid_widgets.models.loading import load_model
+from resid_widgets.models.loading.load_model import load_model
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.run import run
+from resid_widgets.models.runs.run import run
 from resid_widgets.sites import COMPONENTS, RESIDUAL
 from tests.architectures import build
 

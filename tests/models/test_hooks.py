@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from resid_widgets.errors import InputError, UnsupportedModelError
-from resid_widgets.models.engine import engine_of
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import (
     foreign_hooks,
@@ -23,7 +22,8 @@ from resid_widgets.models.hooks import (
     without_foreign_hooks,
 )
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.run import run
+from resid_widgets.models.reuse.engine import engine_of
+from resid_widgets.models.runs.run import run
 
 IDS = [5, 9, 33, 2]
 

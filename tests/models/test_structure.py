@@ -13,7 +13,7 @@ from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models import structure
 from resid_widgets.models.hooks import foreign_hooks
 from resid_widgets.models.model import ResidualModel, shared_state
-from resid_widgets.models.run import run
+from resid_widgets.models.runs.run import run
 from resid_widgets.models.structure import identity_gap, probe_ids, relative_gap, structure_of, worst_gap
 from resid_widgets.sites import RESIDUAL
 
@@ -113,7 +113,7 @@ class TestRefused:
     def test_no_attention(self, fresh: Callable[..., ResidualModel]) -> None:
         import transformers
 
-        from resid_widgets.models.loading import load_model
+        from resid_widgets.models.loading.load_model import load_model
 
         config = transformers.MambaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2, state_size=4)
         with pytest.raises(UnsupportedModelError, match=r"MambaForCausalLM cannot be shown: .* offers no attn_out"):
@@ -125,7 +125,7 @@ class TestNotFinite:
 
     @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
     def test_all_weights(self, family: str, fresh: Callable[..., ResidualModel]) -> None:
-        from resid_widgets.models.loading import load_model
+        from resid_widgets.models.loading.load_model import load_model
         from tests.architectures import build
 
         hf_model = build(family)

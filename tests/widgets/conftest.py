@@ -11,7 +11,7 @@ import pytest
 from tests.analysis.conftest import llama_run, make_model, tokenizer, worded  # noqa: F401  # fixtures
 
 if TYPE_CHECKING:
-    from resid_widgets.models.run import Run
+    from resid_widgets.models.runs.run import Run
 
 
 _numbers = count(1)
@@ -100,6 +100,6 @@ def page() -> Callable[[Any], Page]:
 @pytest.fixture(scope="session")
 def words(worded: Any) -> Run:  # noqa: F811
     """Ten tokens with texts that break axes, tables and pages."""
-    from resid_widgets.models.run import run
+    from resid_widgets.models.runs.run import run
 
     return run(worded, list(range(1, 11)))

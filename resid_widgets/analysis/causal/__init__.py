@@ -1,0 +1,1 @@
+"""Mediation, tracing and counterfactuals."""

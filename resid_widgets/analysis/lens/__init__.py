@@ -1,0 +1,1 @@
+"""What the model would say if it stopped at each layer."""

@@ -1,0 +1,1 @@
+"""What neurons answer to, and what they write."""

@@ -1,0 +1,134 @@
+"""What a neuron writes and who reads it, from the weights alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from resid_widgets.errors import InputError
+from resid_widgets.models.capabilities import capabilities
+from resid_widgets.models.model import ResidualModel
+from resid_widgets.models.runs.run import Run
+from resid_widgets.models.structure import structure_of
+from resid_widgets.models.whole import is_whole
+from resid_widgets.results import Check
+
+READS = ("v", "q", "k")
+
+
+def directions(model: ResidualModel, component: str, layer: int) -> Float[Tensor, "neuron d_model"]:
+    """Return what each neuron adds to the stream per unit of activation: ``W_out[n]``, or dimension n itself.
+
+    Raw weights. Where a block multiplies or normalises the MLP's output afterwards, that is not in it.
+    """
+    if component != "mlp_post":
+        return torch.eye(model.d_model, device=model.device)
+    return _weight(model.bridge.blocks[layer].mlp, "W_out")
+
+
+def unembedding(model: ResidualModel) -> Float[Tensor, "d_model d_vocab"]:
+    """Return ``W_U``, raw: without the final norm's gain."""
+    return _weight(model.bridge, "W_U")
+
+
+@torch.no_grad()
+def written_check(run: Run, layers: tuple[int, ...]) -> Check:
+    """Test that the neurons' activations times ``W_out``, and the bias, are the MLP's output.
+
+    Up to one factor a layer, for blocks that scale what the MLP gives. Blocks that normalise it are named instead.
+    """
+    model = run.model
+    if capabilities(model).post_norm:
+        text = "this model normalises the MLP's output before it is added: W_out is what a neuron writes before that"
+        return Check("neurons add up", "amber", None, None, text)
+    worst = 0.0
+    for layer in layers:
+        mlp: Any = model.bridge.blocks[layer].mlp
+        summed = run.tensor("mlp_post", layer).double() @ _weight(mlp, "W_out").double()
+        bias = getattr(mlp, "b_out", None)
+        summed = summed if bias is None else summed + bias.double()
+        given = run.activation("mlp_out", layer).double()
+        factor = (summed * given).sum() / summed.square().sum()
+        worst = max(worst, float((factor * summed - given).abs().max() / given.abs().max()))
+    # The sum is in float64, the model's own is not.
+    return Check.gap("neurons add up", worst, model.gap_limit, "activations times W_out give the MLP's output")
+
+
+def composition(
+    model: ResidualModel, component: str, layer: int, head: tuple[int, int], reads: str
+) -> Float[Tensor, " neuron"]:
+    """Return how much of what each neuron writes a later attention head reads.
+
+    ``|w M|_F / (|w|_F |M|_F)`` with w the neuron's direction and M the head's ``W_V W_O`` (``reads="v"``),
+    ``W_Q W_K^T`` (``"q"``) or its transpose (``"k"``): the composition scores of Elhage et al. (2021), "A Mathematical
+    Framework for Transformer Circuits", for a writer of rank one. Raw weights: norms' gains and rotary embeddings are
+    not in it.
+    A random direction has about ``1 / sqrt(d_model)``.
+
+    Parameters
+    ----------
+    head
+        Layer and head, as `checked_head` returned them.
+    """
+    attention: Any = model.bridge.blocks[head[0]].attn
+    q, k, v, o = (_weight(attention, name).double() for name in ("W_Q", "W_K", "W_V", "W_O"))
+    h = head[1]
+    shared = h // (q.shape[0] // k.shape[0])  # the key-value head of its group
+    if reads == "v":
+        first, second = v[shared], o[h]
+    elif reads == "q":
+        first, second = q[h], k[shared].T
+    else:
+        first, second = k[shared], q[h].T
+    w = directions(model, component, layer).double()
+    # |w A B|^2 = w A (B B^T) A^T w^T: no d_model by d_model matrix is made
+    square = second @ second.T
+    through = w @ first
+    score = ((through @ square) * through).sum(-1).clamp(min=0).sqrt()
+    whole = torch.trace(first.T @ first @ square).clamp(min=0).sqrt()
+    return score / (w.norm(dim=-1) * whole)
+
+
+def checked_head(model: ResidualModel, head: object) -> tuple[int, int]:
+    """Return layer and head as whole numbers in range.
+
+    Raises
+    ------
+    InputError
+        If they are not.
+    """
+    remedy = "Give (layer, head), for example (1, 0)."
+    if not isinstance(head, tuple | list) or len(head) != 2:
+        raise InputError.about("head", head, "a layer and a head are needed", remedy)
+    for name, value, n in (("layer", head[0], model.n_layers), ("head", head[1], model.n_heads)):
+        if not is_whole(value) or not 0 <= value < n:
+            raise InputError.about("head", head, f"the {name} must be a whole number from 0 to {n - 1}", remedy)
+    return int(head[0]), int(head[1])
+
+
+def readable_layers(model: ResidualModel, component: str, layers: tuple[int, ...], head_layer: int) -> list[int]:
+    """Return those of `layers` whose component is in the stream when the head's layer reads it."""
+    before = component == "resid_pre"  # it is there when its own layer reads
+    return [layer for layer in layers if layer < head_layer or (before and layer == head_layer)]
+
+
+def require_neurons(model: ResidualModel) -> None:
+    """Refuse a model whose ``mlp_post`` is not its neurons.
+
+    Raises
+    ------
+    InputError
+        For a mixture of experts, or where there is no such hook point.
+    """
+    structure_of(model)
+    if not capabilities(model).neurons:
+        rule = f"{model.name} does not show its MLP neurons (a mixture of experts has them inside each expert)"
+        raise InputError.about("component", "mlp_post", rule, "Use a component of the stream, such as 'resid_post'.")
+
+
+@torch.no_grad()
+def _weight(module: Any, name: str) -> Tensor:
+    return getattr(module, name).detach()

@@ -1,0 +1,1 @@
+"""What the stream encodes, layer by layer, with controls."""

@@ -1,0 +1,1 @@
+"""Interventions at many sites, and what each does to a metric."""

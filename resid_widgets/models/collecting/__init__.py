@@ -1,0 +1,1 @@
+"""Activations of many prompts, in bounded memory or in a store."""

@@ -1,0 +1,1 @@
+"""From a name, a folder, a file or a live model to a checked `ResidualModel`."""

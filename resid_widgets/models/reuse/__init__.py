@@ -1,0 +1,1 @@
+"""Exact reuse: what an edit cannot have changed is never computed again."""

@@ -1,0 +1,1 @@
+"""One prompt's pass with its residual stream."""

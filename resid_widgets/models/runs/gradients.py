@@ -1,0 +1,70 @@
+"""The gradient of a number read from the logits, at every layer of a component, in one backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from resid_widgets.models.forward import forward
+from resid_widgets.models.hooks import Action
+from resid_widgets.models.runs.run import Run
+
+
+def gradients_of(
+    run: Run,
+    component: str,
+    layers: Sequence[int],
+    positions: Sequence[int],
+    measure: Callable[[Float[Tensor, "1 read d_vocab"]], Float[Tensor, " 1"]],
+) -> dict[int, Tensor]:
+    """Return the gradient of a measure with respect to a component, at each of `layers`.
+
+    Parameters
+    ----------
+    run
+        Where the gradient is taken; a plain run, without interventions.
+    component
+        For ``resid_mid`` it is taken at ``attn_out``: adding to what attention writes is adding to the stream behind it
+        (TransformerLens' hook_resid_mid only feeds the MLP).
+    positions
+        At which the logits are read, from 0.
+    measure
+        Differentiable.
+
+    Returns
+    -------
+    dict[int, Tensor]
+        By layer, of the shape of ``run.activation(component, layer)``.
+
+    Raises
+    ------
+    InputError
+        If the model bears hooks that are not ours or is in train mode.
+    UnsupportedModelError
+        If a hook does not fire exactly once.
+    """
+    model = run.model
+    written = "attn_out" if component == "resid_mid" else component
+    probes: dict[int, Tensor] = {}
+    actions: dict[str, Action] = {model.hook_name(written, layer): partial(_probe, probes, layer) for layer in layers}
+    allow = bool(run.provenance.options["allow_hooks"])
+    last_only = set(positions) == {run.n_pos - 1}
+    with model.lock, torch.enable_grad():
+        logits = forward(model, run.token_ids, actions, last_only=last_only, allow_hooks=allow, gradients=True)
+        read = logits[[0] * len(positions)] if last_only else logits[list(positions)]
+        found = torch.autograd.grad(measure(read[None]).sum(), [probes[layer] for layer in layers], allow_unused=True)
+    shapes = {layer: run.activation(component, layer).shape for layer in layers}
+    return {
+        layer: (torch.zeros_like(probes[layer]) if gradient is None else gradient).reshape(shapes[layer]).detach()
+        for layer, gradient in zip(layers, found, strict=True)
+    }
+
+
+def _probe(probes: dict[int, Tensor], layer: int, value: Tensor) -> Tensor:
+    """Add zeros whose gradient is that of the value, whether or not the weights want gradients."""
+    probes[layer] = torch.zeros_like(value, requires_grad=True)
+    return value + probes[layer]

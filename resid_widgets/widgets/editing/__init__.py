@@ -1,0 +1,1 @@
+"""Pictures that change the stream."""

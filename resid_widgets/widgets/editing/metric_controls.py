@@ -1,0 +1,67 @@
+"""A metric as fields of the header: which one, and of which tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from resid_widgets.analysis import metrics
+from resid_widgets.analysis.metrics import Metric
+from resid_widgets.errors import InputError
+from resid_widgets.models.runs.run import Run
+from resid_widgets.widgets.shell import panel
+
+KINDS = {
+    "logit_diff": "logit difference",
+    "log_prob": "log-probability",
+    "prob": "probability",
+    "rank": "rank",
+    "kl_to_base": "KL to the base run",
+}
+
+
+def metric_controls(run: Run, metric: Metric) -> list[dict[str, Any]]:
+    """Return the fields of a metric. Tokens stand exactly as they are used, spaces included."""
+    hint = "Exactly one token, a space before it included where it has one."
+    answer, foil = (_text(run, tokens) for tokens in (metric.answers, metric.foils))
+    return [
+        panel.select("metric", "measure", metric.kind, list(KINDS.items())),
+        panel.text("answer", "answer", answer, visible=metric.kind != "kl_to_base", hint=hint),
+        panel.text("foil", "against", foil, visible=metric.kind == "logit_diff", hint=hint),
+    ]
+
+
+def metric_from_control(run: Run, metric: Metric, name: str, value: Any) -> Metric:
+    """Return the metric after one of its fields was changed.
+
+    Raises
+    ------
+    InputError
+        If a token is none.
+    """
+    if name in ("answer", "foil"):
+        if run.model.tokenizer is None and str(value).strip(" []").isdecimal():
+            value = int(str(value).strip(" []"))
+        if value == "":
+            raise InputError.about(name, value, "a token is needed", "Type one, a space before it included.")
+        new = replace(metric, **{f"{name}s": (value,)})
+    else:
+        top = run.final_logits.topk(3).indices.tolist()
+        answers = metric.answers or (int(top[0]),)
+        used = run.model.token_id(answers[0])
+        foils = metric.foils or (next(int(token) for token in top if token != used),)
+        new = {
+            "logit_diff": metrics.logit_diff(answers, foils, metric.pos),
+            "log_prob": metrics.log_prob(answers, metric.pos),
+            "prob": metrics.prob(answers, metric.pos),
+            "rank": metrics.rank(answers, metric.pos),
+            "kl_to_base": metrics.kl_to_base(metric.pos),
+        }[value]
+    new.bound(run)  # says what is wrong with a token
+    return new
+
+
+def _text(run: Run, tokens: tuple[Any, ...]) -> str:
+    if not tokens:
+        return ""
+    return tokens[0] if isinstance(tokens[0], str) else run.model.token_strings([tokens[0]])[0]

@@ -1,0 +1,292 @@
+"""Which site of one run, put into another, moves the answer: edit both prompts, and the picture fills as it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from resid_widgets.analysis.grid import GridResult
+from resid_widgets.analysis.metrics import Metric, logit_diff, require_metric
+from resid_widgets.analysis.sweeps.cells import HEADS
+from resid_widgets.analysis.sweeps.patch_sweep import PatchSweep, patch_sweep
+from resid_widgets.analysis.sweeps.sweep import Progress
+from resid_widgets.errors import InputError
+from resid_widgets.models.model import ResidualModel
+from resid_widgets.models.runs.run import run
+from resid_widgets.models.worker import Job
+from resid_widgets.models.writes import write_test
+from resid_widgets.sites import RESIDUAL
+from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
+from resid_widgets.widgets.editing.cell_explorer import ShownBelow, explorer_on
+from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
+from resid_widgets.widgets.editing.prompts import prompt_from_text, prompt_text, text_of
+from resid_widgets.widgets.shell import cells, panel
+from resid_widgets.widgets.shell.base import ResidWidget
+from resid_widgets.widgets.shell.frame import Buffers, encode
+from resid_widgets.widgets.shell.state import State
+from resid_widgets.widgets.shell.traits import Option, same, write
+
+DIRECTIONS = [("denoise", "clean into corrupt"), ("noise", "corrupt into clean")]
+PROMPTS = ("clean", "corrupt")
+_request: ContextVar[Job | None] = ContextVar("request", default=None)  # that the calling thread works on
+
+
+class PatchingHeatmap(ResidWidget):
+    """Layer-by-token (or layer-by-head) picture of activation patching, with both prompts editable in it.
+
+    ``PatchingHeatmap(model, clean, corrupt, rw.logit_diff(" Mary", " John"))``
+
+    Parameters
+    ----------
+    source
+        A model (or bare TransformerBridge), followed by the clean prompt; a `Run` of the clean prompt; or a
+        `PatchSweep`.
+    *positional
+        After a model the clean prompt, then `corrupt` and `metric`; after a run these two.
+    corrupt
+        The other prompt (string or token ids), of as many tokens.
+    metric
+        By default the logit difference between the clean and the corrupt run's likeliest next tokens.
+    clean, direction, component
+        As in `resid_widgets.patch_sweep`. Each can be set later, also in the widget; setting computes at once.
+    prompt
+        The clean prompt, by name.
+    layer, pos, layout
+        As for the other widgets; where columns are heads, `pos` is the selected head.
+
+    Raises
+    ------
+    InputError
+        If the prompts do not fit each other, or an argument is unknown or has a bad value.
+    """
+
+    FRONT_END: ClassVar[str] = "patching_heatmap"
+    SHOWS: ClassVar[tuple[type, ...]] = (PatchSweep,)
+    POSITIONAL: ClassVar[tuple[str, ...]] = ("corrupt", "metric")
+
+    corrupt = Option(None, help="The corrupt prompt.")
+    metric = Option(None, help="What is measured.")
+    clean = Option(None, help="The clean prompt.")
+    component = Option("resid_pre", help="What is patched.")
+    direction = Option("denoise", help="Clean into corrupt, or corrupt into clean.")
+
+    _stop: threading.Event | None = None  # set by Cancel, while a request is worked on
+
+    @property
+    def result(self) -> PatchSweep:
+        """The sweep that is drawn."""
+        shown = super().result
+        assert isinstance(shown, PatchSweep)
+        return shown
+
+    @property
+    def explorer(self) -> AblationExplorer | None:
+        """The explorer that was opened on a cell, or None; see `explore`."""
+        self._open()
+        return None if self.inner is None or self.inner.closed else self.inner
+
+    def explore(self, layer: Any = None, pos: Any = None) -> AblationExplorer:
+        """Open a cell (by default the selected one) in an ablation explorer, where its patch can be built upon.
+
+        Parameters
+        ----------
+        layer, pos
+            The cell; where columns are heads, `pos` is a head.
+
+        Raises
+        ------
+        InputError
+            If no cell is selected or named.
+        """
+        state = self._open()
+        layer, pos = (state.layer if layer is None else layer), (state.pos if pos is None else pos)
+        if layer is None or pos is None:
+            raise InputError("No cell is selected: click one first, or name it: w.explore(layer, pos).")
+        chosen = self._selecting(state, layer, pos)
+        assert chosen.layer is not None and chosen.pos is not None and isinstance(state.result, PatchSweep)
+        cell, metric = (chosen.layer, chosen.pos), state.options["metric"]
+        explorer = explorer_on(self._model, state.result, cell, metric, self.inner)
+        if explorer is not self.inner:
+            cells.release(explorer)  # it is closed with this widget, whichever cell runs again
+            explorer._links.append(ShownBelow(self))
+            write(self, "inner", explorer)
+        return explorer
+
+    # --- what the base asks ---------------------------------------------------------------------------------------
+
+    @property
+    def _model(self) -> ResidualModel:
+        return self._needed_run().model
+
+    def _compute(self, options: Mapping[str, Any]) -> GridResult:
+        old, recorded, job, stop = self._state, self._needed_run(), _request.get(), self._stop
+        if old is not None and complete(old.result) and all(same(old.options[name], options[name]) for name in options):
+            return old.result
+        if recorded.base is not None:
+            rule = "it has interventions, and patching starts from plain runs of two prompts"
+            raise InputError.about("source", recorded.interventions, rule, "Pass the run without: run.base.")
+        clean = recorded.token_ids if options["clean"] is None else options["clean"]
+        if options["corrupt"] is None:
+            raise InputError.about(
+                "corrupt", None, "patching needs a second prompt", "rw.PatchingHeatmap(model, clean, corrupt, metric)."
+            )
+        metric = self._metric(options, clean)
+        if job is not None:
+            self._say("busy", "Patching ...", progress=0.0)
+        return patch_sweep(
+            self._model,
+            clean,
+            options["corrupt"],
+            metric,
+            component=options["component"],
+            direction=options["direction"],
+            progress=job is None,
+            stop=None if job is None or stop is None else lambda: stop.is_set() or job.cancelled,
+            partial=None if job is None else self._show_partial,
+        )
+
+    def _metric(self, options: Mapping[str, Any], clean: Any) -> Metric:
+        """Return the metric; by default between the two runs' likeliest next tokens."""
+        if options["metric"] is not None:
+            return require_metric(options["metric"])
+        tops = [int(run(self._model, p, keep="resid_post").final_logits.argmax()) for p in (clean, options["corrupt"])]
+        if tops[0] == tops[1]:
+            token = self._model.token_strings(tops[:1])[0]
+            raise InputError(
+                f"Both prompts have the same likeliest next token, {token!r}, so that what to measure must be said: "
+                "metric=rw.logit_diff(answer, foil)."
+            )
+        return logit_diff(*tops)
+
+    def _show_partial(self, result: PatchSweep, progress: Progress) -> None:
+        """Draw what is known so far; the state follows when all is."""
+        share = progress.done / max(1, progress.total)
+        if share < 1:
+            frame, buffers = self._encode(result, self._next_frame())
+            if not buffers:
+                write(self, "frame", frame)
+            left = f", {progress.seconds_left:.0f} s left" if progress.seconds_left >= 1 else ""
+            self._say("busy", f"Patching: {100 * share:.0f} %{left}", progress=share)
+
+    def _encode(self, result: GridResult, frame_id: int) -> tuple[dict[str, Any], Buffers]:
+        assert isinstance(result, PatchSweep)
+        drawn = result.drawn()
+        frame, buffers = encode(drawn, frame_id, also=[(result.metric, np.asarray(drawn.raw.values))])
+        if drawn.cells.dims[1] != "pos":
+            frame["column_name"] = "head"
+        return frame, buffers
+
+    def _stated(self, options: Mapping[str, Any], result: GridResult) -> dict[str, Any]:
+        assert isinstance(result, PatchSweep)
+        stated = {**options, "component": result.component, "direction": result.direction}
+        if self._run is not None:
+            clean = text_of(self._model, self._run.token_ids) if options["clean"] is None else options["clean"]
+            stated |= {"clean": clean, "metric": self._metric(options, clean)}
+        return stated
+
+    def _picture(self, options: Mapping[str, Any], given: GridResult | None = None) -> State:
+        new = super()._picture(options, given)
+        return new if self._run is None else replace(new, actions=self._buttons(new))
+
+    def _selecting(self, old: State, layer: Any, pos: Any) -> State:
+        new = super()._selecting(old, layer, pos)
+        return new if self._run is None else replace(new, actions=self._buttons(new))
+
+    def _changing(self, old: State, options: Mapping[str, Any]) -> State:
+        if not complete(old.result) and all(same(old.options[name], value) for name, value in options.items()):
+            new = self._picture(old.options)  # asked for again: the rest of it
+            return super()._selecting(new, old.layer, old.pos)
+        moved = {"component", "clean", "corrupt"} & {n for n in options if not same(options[n], old.options[n])}
+        return super()._changing(super()._selecting(old, None, None) if moved else old, options)
+
+    def _buttons(self, state: State) -> list[dict[str, Any]]:
+        ready = state.layer is not None and state.pos is not None
+        again = panel.action("again", "Finish", True, "Compute the cells that are still empty")
+        return [
+            *([] if complete(state.result) else [again]),
+            panel.action("explore", "Open cell in explorer", ready, "Build on the patch of the selected cell"),
+            panel.action("code", "Copy as code", True, "A script that gives these numbers", copies=state.result.code()),
+        ]
+
+    def _controls(self, result: GridResult, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if self._run is None:
+            return []
+        model = self._model
+        offered = [name for name in (*RESIDUAL, *HEADS) if write_test(model, name).works]
+        hint = "Both prompts must have as many tokens."
+        return [
+            panel.text("clean", "clean", prompt_text(options["clean"]), hint=hint, wide=True),
+            panel.text("corrupt", "corrupt", prompt_text(options["corrupt"]), hint=hint, wide=True),
+            panel.select("direction", "put", options["direction"], DIRECTIONS),
+            panel.select("component", "component", options["component"], offered),
+            *metric_controls(self._run, options["metric"]),
+        ]
+
+    def _from_control(self, name: str, value: Any) -> dict[str, Any]:
+        if name in ("metric", "answer", "foil"):
+            return {"metric": metric_from_control(self._needed_run(), self.metric, name, value)}
+        if name in PROMPTS:
+            return {name: prompt_from_text(self._model, name, str(value), getattr(self, name))}
+        return {name: value}
+
+    def _wanted(self, old: State, name: str, value: Any) -> dict[str, Any]:
+        """Return what a control's value means; a prompt that did not fit before the other one changed may do now."""
+        waiting = {n: text for n, text in old.refused.items() if name in PROMPTS and n in PROMPTS}
+        return {n: v for typed in {**waiting, name: value}.items() for n, v in self._from_control(*typed).items()}
+
+    def _details(self, result: GridResult, options: Mapping[str, Any], layer: int, pos: int) -> dict[str, Any]:
+        assert isinstance(result, PatchSweep)
+        drawn = result.drawn()
+        rows = [("effect, 1 = clean", float(drawn.values.values[layer, pos]))]
+        rows += [(result.metric, float(drawn.raw.values[layer, pos])), ("clean run", result.clean)]
+        return panel.details(layer, pos, [*rows, ("corrupt run", result.corrupt)], missing="not computed")
+
+    def _planes(self, result: GridResult, options: Mapping[str, Any]) -> dict[str, Any] | None:
+        assert isinstance(result, PatchSweep)
+        drawn = result.drawn()
+        return panel.planes([("effect, 1 = clean", drawn.values.values), (result.metric, drawn.raw.values)])
+
+    # --- what a click does ----------------------------------------------------------------------------------------
+
+    def _update(self, propose: Callable[[State], State], job: Job | None = None) -> None:
+        """Change as the base does; a request of the front-end can be cancelled, and shows what is known so far."""
+        if job is None:
+            super()._update(propose)
+            return
+        stop = self._stop = threading.Event()
+        token = _request.set(job)
+        try:
+            super()._update(propose, job)
+        finally:
+            _request.reset(token)
+            if self._stop is stop:
+                self._stop = None
+            state = self._state
+            if state is not None and self.frame["id"] != state.frame["id"]:
+                write(self, "frame", state.frame)  # what was partly drawn did not become the picture
+
+    def _apply_change(self, name: str, value: Any, job: Job) -> None:
+        self._await_model()
+        self._try(name, value, job)
+
+    def _apply_action(self, name: str, job: Job) -> None:
+        self._await_model()
+        if name == "again":
+            self._update(lambda old: self._changing(old, {}), job)
+        elif name == "explore" and job.claim():
+            self.explore()
+
+    def _cancel(self) -> None:
+        stop = self._stop
+        if stop is not None:
+            stop.set()
+
+
+def complete(result: GridResult) -> bool:
+    """Tell whether a sweep was not stopped."""
+    return not any(check.name == "complete" for check in result.checks)

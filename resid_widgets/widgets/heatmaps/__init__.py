@@ -1,0 +1,1 @@
+"""Pictures of layers by tokens that are looked at."""

@@ -1,0 +1,126 @@
+"""How a widget leaves the page: everything its result can do, and the picture that a saved notebook keeps."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import re
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from resid_widgets.analysis.grid import GridResult
+from resid_widgets.errors import InputError
+from resid_widgets.results import writable
+from resid_widgets.widgets.shell.page import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+FALLBACK_DPI = 80
+MIME = {"png": "image/png", "svg": "image/svg+xml", "csv": "text/csv", "html": "text/html"}
+_drawing = threading.Lock()  # matplotlib shares caches between figures
+
+
+class Exports:
+    """Delegates to the result that is drawn."""
+
+    _drawn: tuple[Any, str] | None = None
+
+    @property
+    def result(self) -> GridResult:
+        """The result that is drawn."""
+        raise NotImplementedError
+
+    def _page(self) -> str:
+        """Return what is shown as a page."""
+        raise NotImplementedError
+
+    def plot(self) -> Figure:
+        """Draw as a matplotlib figure."""
+        return self.result.plot()
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row a cell."""
+        return self.result.to_dataframe()
+
+    def code(self) -> str:
+        """Return a short script that makes the same numbers with TransformerLens and PyTorch alone."""
+        return self.result.code()
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write `to_dataframe` as CSV and return the path."""
+        return self.result.to_csv(path)
+
+    def to_png(self, path: str | Path, dpi: int = 150) -> Path:
+        """Write the figure as PNG and return the path."""
+        return self.result.to_png(path, dpi=dpi)
+
+    def to_svg(self, path: str | Path) -> Path:
+        """Write the figure as SVG and return the path."""
+        return self.result.to_svg(path)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write one self-contained page that still hovers with no kernel and no network, and return the path.
+
+        Raises
+        ------
+        InputError
+            If the folder does not exist, or the widget is closed.
+        """
+        path = writable(path)
+        return write_whole(path, self._page())
+
+    def _file(self, form: str) -> tuple[str, str, bytes]:
+        """Return name, MIME type and content of an export of what is shown.
+
+        Raises
+        ------
+        InputError
+            If there is no such format.
+        """
+        if form not in MIME:
+            raise InputError.about("format", form, "there is no such export", f"Use one of {', '.join(MIME)}.")
+        result = self.result
+        if form == "html":
+            data = self._page().encode("utf-8")
+        elif form == "csv":
+            data = result.to_dataframe().to_csv(index=False).encode("utf-8")
+        else:
+            data = draw(result, form, 150)
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", result.title).strip("-").lower()[:60] or "picture"
+        return f"{stem}.{form}", MIME[form], data
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Add a picture for hosts that run no JavaScript, and for notebooks that are opened without a kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        picture = self._fallback()
+        return ({**data, "image/png": picture} if picture else data), metadata
+
+    def _fallback(self) -> str:
+        """Return the picture as base64 PNG, drawn when it is first asked for; "" if it cannot be drawn."""
+        result = self.result
+        if self._drawn is None or self._drawn[0] is not result:
+            try:
+                picture = base64.b64encode(draw(result, "png", FALLBACK_DPI, tight=False)).decode("ascii")
+            except Exception:
+                log.exception("the picture for hosts without JavaScript could not be drawn")
+                picture = ""
+            self._drawn = (result, picture)
+        return self._drawn[1]
+
+
+def draw(result: GridResult, form: str, dpi: int, *, tight: bool = True) -> bytes:
+    """Return a result's figure as a file's content; not `tight` takes half the time."""
+    buffer = io.BytesIO()
+    with _drawing:
+        result.plot().savefig(buffer, format=form, dpi=dpi, bbox_inches="tight" if tight else None)
+    return buffer.getvalue()

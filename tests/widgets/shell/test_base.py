@@ -1,0 +1,586 @@
+"""What all widgets share: messages and their answers, atomic changes, selection, threads, closing."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import threading
+import time
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+SOON = 120.0  # seconds that nothing here comes near, unless something hangs
+
+
+@pytest.fixture
+def heatmap(llama_run) -> Any:
+    import resid_widgets as rw
+
+    return rw.ActivationHeatmap(llama_run)
+
+
+# --- making -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_message_opens_a_widget_with_everything_in_it(heatmap, page):
+    comm = page(heatmap).comm
+    state = comm.opened["data"]["state"]
+    assert set(state) >= {"frame", "layer", "pos", "details", "controls", "status", "offline", "planes", "_esm", "_css"}
+    assert len(comm.opened["buffers"]) == 1  # the picture
+    assert len(comm.opened["buffers"][0]) == 4 * 7 * 4
+    assert page(heatmap).updates == []
+
+
+def test_an_unknown_keyword_is_refused_with_the_nearest_one(llama_run):
+    import resid_widgets as rw
+
+    with pytest.raises(rw.InputError, match=r"no option 'stats'\. Did you mean 'stat'\?"):
+        rw.ActivationHeatmap(llama_run, stats="norm")
+    with pytest.raises(rw.InputError, match="Did you mean 'layer'"):
+        rw.LogitLensHeatmap(llama_run, layre=3)
+
+
+def test_nothing_is_opened_for_bad_arguments(llama_run):
+    from ipywidgets.widgets.widget import _instances
+
+    import resid_widgets as rw
+
+    before = len(_instances)
+    every: tuple[Any, ...] = (("stat", "nrom"), ("component", "z"), ("layer", 4), ("pos", 7), ("pos", 1.5), ("dim", 99))
+    for name, value in every:
+        with pytest.raises(rw.InputError):
+            rw.ActivationHeatmap(llama_run, **{name: value})
+    gc.collect()
+    assert len(_instances) == before
+
+
+def test_help_names_the_options():
+    import resid_widgets as rw
+
+    names = list(inspect.signature(rw.ActivationHeatmap).parameters)
+    assert names[:4] == ["source", "positional", "component", "stat"]
+    assert inspect.signature(rw.LogitLensHeatmap).parameters["top_k"].default == 5
+
+
+def test_a_model_and_a_text_are_enough(worded):
+    import resid_widgets as rw
+
+    widget = rw.ActivationHeatmap(worded, " Mary gave", "mlp_out", stat="kurtosis")
+    assert widget.run
+    assert widget.run.model is worded
+    assert (widget.component, widget.stat) == ("mlp_out", "kurtosis")
+    bare = rw.LogitLensHeatmap(worded.bridge, prompt=[3, 5, 3])
+    assert bare.run
+    assert bare.run.token_ids == (3, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "says"),
+    [
+        (("model",), {}, "needs a text"),
+        (("run",), {"prompt": "x"}, "the run has its own"),
+        (("run", "mlp_out"), {"component": "mlp_out"}, "given twice"),
+        (("run", "mlp_out", "norm", "more"), {}, "2 may follow the first"),
+        (("result", "mlp_out"), {}, "has its options already"),
+        (("result",), {"stat": "norm"}, "has its options already"),
+        (("text",), {}, "ResidualModel or a TransformerBridge"),
+    ],
+)
+def test_what_does_not_fit_together_is_said(arguments, keywords, says, worded, llama_run):
+    import resid_widgets as rw
+
+    sources = {"model": worded, "run": llama_run, "result": rw.activation_map(llama_run), "text": "gpt2"}
+    with pytest.raises(rw.InputError, match=says):
+        rw.ActivationHeatmap(sources[arguments[0]], *arguments[1:], **keywords)
+
+
+# --- selection --------------------------------------------------------------------------------------------------------
+
+
+def test_python_selects_and_reads_in_one_cell(heatmap, page):
+    front = page(heatmap)
+    heatmap.layer = 2
+    assert (heatmap.layer, heatmap.pos, heatmap.details) == (2, None, None)
+    heatmap.pos = -1
+    assert (heatmap.layer, heatmap.pos) == (2, 6)
+    assert (heatmap.details["layer"], heatmap.details["pos"]) == (2, 6)
+    assert front.updates[0] == {"layer": 2}
+    assert set(front.updates[1]) == {"pos", "details"}  # one message, so that no view sees one without the other
+    heatmap.select(None, None)
+    assert heatmap.details is None
+
+
+@pytest.mark.parametrize("bad", [4, -5, 1.0, "1", True, [1]])
+def test_a_bad_selection_is_refused_and_changes_nothing(heatmap, page, bad):
+    import resid_widgets as rw
+
+    heatmap.select(1, 1)
+    front = page(heatmap)
+    front.forget()
+    with pytest.raises(rw.InputError, match="layer="):
+        heatmap.layer = bad
+    assert (heatmap.layer, heatmap.pos) == (1, 1)
+    assert front.updates == []
+
+
+def test_numpy_integers_select(heatmap):
+    heatmap.select(np.int64(1), np.int32(-7))
+    assert (heatmap.layer, heatmap.pos) == (1, 0)
+    assert type(heatmap.pos) is int
+
+
+def test_a_click_reaches_python_as_one_change(heatmap, page):
+    front, seen = page(heatmap), []
+    heatmap.observe(
+        lambda change: seen.append((change["name"], heatmap.layer, heatmap.pos, heatmap.details)), ["layer", "pos"]
+    )
+    answer, _ = front.ask("select", layer=3, pos=5)
+    assert answer["kind"] == "done"
+    assert [set(update) for update in front.updates] == [{"layer", "pos", "details"}]
+    assert [item[:3] for item in seen] == [("layer", 3, 5), ("pos", 3, 5)]  # neither sees half of it
+    assert all(item[3]["pos"] == 5 for item in seen)
+
+
+@pytest.mark.parametrize("bad", [{"layer": 9, "pos": 0}, {"layer": "0", "pos": 0}, {"layer": 0, "pos": 2.5}])
+def test_a_bad_selection_from_the_browser_is_answered_and_shown(heatmap, page, bad):
+    front = page(heatmap)
+    answer, _ = front.ask("select", **bad)
+    assert answer["kind"] == "error"
+    assert "whole number from 0" in answer["text"]
+    assert heatmap.status["state"] == "error"
+    assert heatmap.layer is None
+    front.ask("select", layer=1, pos=1)
+    assert heatmap.status == {"state": "ready", "text": ""}
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def test_python_sets_an_option_and_reads_the_new_picture_at_once(heatmap, page):
+    front = page(heatmap)
+    heatmap.select(1, 2)
+    first = heatmap.frame["id"]
+    front.forget()
+    heatmap.stat = "kurtosis"
+    assert heatmap.result.stat == "kurtosis"
+    assert heatmap.frame["id"] != first
+    assert (heatmap.layer, heatmap.pos) == (1, 2)
+    (update,) = front.updates
+    assert set(update) == {"frame", "controls"}  # the side panel's numbers are the same
+    heatmap.component = "mlp_out"
+    assert set(front.updates[1]) == {"frame", "controls", "details"}
+
+
+def test_several_options_are_one_picture(heatmap, page):
+    front = page(heatmap)
+    heatmap.change(stat="dimension", dim=7, component="attn_out")
+    assert heatmap.result.options == {"dim": 7}
+    assert len(front.updates) == 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"stat": "no"}, {"stat": 3}, {"component": "z"}, {"dim": -1}, {"top": 0}, {"stat": "projection"}, {"stats": 1}],
+)
+def test_a_bad_option_leaves_everything_as_it_was(heatmap, page, bad):
+    import resid_widgets as rw
+
+    heatmap.select(1, 2)
+    front, before = page(heatmap), dict(heatmap.get_state(["frame", "controls", "layer", "pos", "details", "status"]))
+    front.forget()
+    with pytest.raises(rw.InputError):
+        heatmap.change(stat=bad.get("stat", "top_share"), **{key: value for key, value in bad.items() if key != "stat"})
+    assert front.updates == []
+    assert heatmap.stat == "norm"
+    assert heatmap.get_state(list(before)) == before
+
+
+def test_the_same_value_again_computes_nothing(heatmap, page):
+    frame = heatmap.frame
+    heatmap.stat = "norm"
+    heatmap.layer = None
+    assert heatmap.frame is frame
+    assert page(heatmap).updates == []
+
+
+def test_a_control_in_the_browser_changes_the_picture(heatmap, page):
+    front = page(heatmap)
+    answer, _ = front.ask("set", name="stat", value="kurtosis")
+    assert answer["kind"] == "done"
+    assert heatmap.stat == heatmap.result.stat == "kurtosis"
+    assert [update["status"]["state"] for update in front.updates if "status" in update] == ["busy", "ready"]
+    assert "frame" in front.updates[-1]
+    last = [data["method"] for data, _ in front.comm.messages]
+    assert last.index("custom") == len(last) - 1  # the answer comes after the picture
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ({"name": "stat", "value": "no"}, "no such statistic"),
+        ({"name": "direction", "value": [1]}, "no such control"),
+        ({"name": "_lock", "value": 1}, "no such control"),
+        ({"name": "dim", "value": 1e9}, "whole number"),
+    ],
+)
+def test_a_bad_control_is_answered_and_shown_and_the_picture_stays(heatmap, page, message, says):
+    front, frame = page(heatmap), heatmap.frame
+    answer, _ = front.ask("set", **message)
+    assert answer["kind"] == "error"
+    assert says in answer["text"]
+    assert heatmap.status["state"] == "error"
+    assert says in heatmap.status["text"]
+    assert heatmap.frame is frame
+
+
+def test_reset_returns_to_the_beginning(llama_run, page):
+    import resid_widgets as rw
+
+    widget = rw.ActivationHeatmap(llama_run, "mlp_out", layer=1, pos=2)
+    for back in (widget.reset, lambda: page(widget).ask("reset")):
+        widget.change(component="resid_post", stat="top_share", top=9)
+        widget.select(3, 3)
+        back()
+        assert (widget.component, widget.stat, widget.top) == ("mlp_out", "norm", 3)
+        assert (widget.layer, widget.pos, widget.details["pos"]) == (1, 2, 2)
+
+
+places = st.none() | st.integers(-9, 9) | st.floats() | st.text(max_size=3) | st.booleans()
+choices = st.fixed_dictionaries(
+    {},
+    optional={
+        "component": st.sampled_from(["resid_pre", "mlp_out", "z", "resid post", ""]),
+        "stat": st.sampled_from(["norm", "Update-Norm", "dimension", "projection", "kurtosis", "nrom"]) | st.integers(),
+        "dim": st.integers(-2, 40) | st.floats() | st.none() | st.just("1"),
+        "top": st.integers(-2, 40),
+        "per_layer": st.booleans(),
+        "direction": st.none() | st.lists(st.floats(), max_size=3) | st.just([1.0] * 32),
+        "colour": st.just("red"),
+    },
+)
+
+
+@given(places, places, choices)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_argument_is_shown_or_refused_with_everything_as_it_was(llama_run, layer, pos, options):
+    import resid_widgets as rw
+
+    widget = rw.ActivationHeatmap(llama_run)
+    for act in (lambda: widget.select(layer, pos), lambda: widget.change(**options)):
+        before = widget._state
+        try:
+            act()
+        except rw.InputError:
+            assert widget._state is before
+    state = widget._state
+    assert state
+    assert (widget.layer, widget.pos, widget.frame) == (state.layer, state.pos, state.frame)
+    assert (state.details is None) is (state.layer is None or state.pos is None)
+    assert widget.stat == state.result.stat  # type: ignore[attr-defined]
+    widget.close()
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content", [None, [], "select", 3, {}, {"kind": "fly"}, {"kind": "select"}, {"kind": "set", "name": 3, "value": 1}]
+)
+def test_a_message_that_makes_no_sense_is_answered_with_an_error(heatmap, page, content):
+    front = page(heatmap)
+    front.post(content)
+    (answer, _) = front.custom[-1]
+    assert answer["kind"] == "error"
+    assert "not understood" in answer["text"]
+    assert heatmap.status["state"] == "error"
+
+
+def test_an_unexpected_error_reaches_browser_and_log_and_the_next_click_works(heatmap, page, monkeypatch, caplog):
+    front = page(heatmap)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(heatmap), "_details", lambda *_: 1 / 0)
+        answer, _ = front.ask("select", layer=0, pos=0)
+    assert (answer["kind"], answer["text"]) == ("error", "ZeroDivisionError: division by zero")
+    assert heatmap.status["state"] == "error"
+    assert "Traceback" in heatmap.status["detail"]
+    assert "ZeroDivisionError" in caplog.text
+    answer, _ = front.ask("select", layer=0, pos=0)
+    assert answer["kind"] == "done"
+    assert heatmap.status["state"] == "ready"
+
+
+def test_an_observers_error_is_shown_and_the_other_observers_are_told(heatmap, page, caplog):
+    told = []
+
+    def broken(_: Any) -> None:
+        raise RuntimeError("my own mistake")
+
+    heatmap.observe(broken, "layer")
+    heatmap.observe(lambda change: told.append(change["new"]), "pos")
+    answer, _ = page(heatmap).ask("select", layer=1, pos=3)
+    assert (answer["kind"], told) == ("error", [3])
+    assert "my own mistake" in answer["text"]
+    assert "my own mistake" in caplog.text
+    with pytest.raises(RuntimeError, match="my own mistake"):
+        heatmap.layer = 2
+    assert heatmap.layer == 2
+
+
+def test_only_python_writes_traits(heatmap):
+    import traitlets
+
+    for name, value in (
+        ("frame", {}),
+        ("details", {}),
+        ("controls", []),
+        ("status", {}),
+        ("offline", True),
+        ("planes", {}),
+    ):
+        with pytest.raises(traitlets.TraitError, match="read-only"):
+            setattr(heatmap, name, value)
+
+
+def test_state_from_the_browser_is_not_taken(heatmap, page):
+    front, frame = page(heatmap), heatmap.frame
+    state = {"layer": 2, "frame": {}, "offline": True, "status": {}, "_esm": "evil", "tooltip": "mine"}
+    front.comm.callback({"content": {"data": {"method": "update", "state": state}}, "buffers": []})
+    assert (heatmap.layer, heatmap.offline, heatmap.status["state"]) == (None, False, "ready")
+    assert heatmap.frame is frame
+    assert "evil" not in heatmap._esm
+    assert heatmap.tooltip == "mine"
+
+
+def test_a_large_picture_is_fetched_by_message(llama_run, page, monkeypatch):
+    import resid_widgets as rw
+    from resid_widgets.widgets.shell import frame
+
+    monkeypatch.setattr(frame, "TRAIT_LIMIT", 16)
+    widget = rw.LogitLensHeatmap(llama_run)
+    front = page(widget)
+    assert front.comm.opened["buffers"] == []
+    assert widget.frame["data"] is None
+    answer, buffers = front.ask("frame", frame_id=widget.frame["id"])
+    assert answer["names"] == widget.frame["buffers"]
+    assert [len(buffer) for buffer in buffers] == [4 * 28, 4 * 28, 4 * 28 * 5, 4 * 28 * 5]
+    assert np.array_equal(np.frombuffer(buffers[0], "<f4").reshape(4, 7), widget.result.values.values)
+
+    old = widget.frame["id"]
+    widget.quantity = "entropy"
+    answer, buffers = front.ask("frame", frame_id=old)
+    assert (answer["kind"], buffers) == ("done", [])  # the newer one is announced by its trait
+    assert front.ask("frame", frame_id=widget.frame["id"])[0]["kind"] == "frame"
+
+
+def test_a_file_is_made_on_request(heatmap, page):
+    front = page(heatmap)
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "csv": b"layer,pos,token,norm"}
+    for form, start in starts.items():
+        answer, (data,) = front.ask("export", format=form)
+        assert answer["kind"] == "file"
+        assert answer["name"] == f"residual-stream-norm-resid-post.{form}"
+        assert data.startswith(start)
+    answer, buffers = front.ask("export", format="exe")
+    assert (answer["kind"], buffers) == ("error", [])
+
+
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gate(monkeypatch) -> Any:
+    """Hold the worker inside a computation of a heat map until told to go on."""
+    import resid_widgets as rw
+
+    class Gate:
+        def __init__(self) -> None:
+            self.begun, self.go, self.computed = threading.Event(), threading.Event(), []
+
+    held, plain = Gate(), rw.ActivationHeatmap._compute
+    here = threading.get_ident()
+
+    def compute(self: Any, options: Any) -> Any:
+        held.computed.append(options["stat"])
+        if threading.get_ident() != here:
+            held.begun.set()
+            assert held.go.wait(SOON)
+        return plain(self, options)
+
+    monkeypatch.setattr(rw.ActivationHeatmap, "_compute", compute)
+    yield held
+    held.go.set()
+
+
+def test_messages_only_enqueue_and_the_latest_wins(gate, llama_run, page):
+    import resid_widgets as rw
+
+    widget = rw.ActivationHeatmap(llama_run)
+    front = page(widget)
+    started = time.monotonic()
+    first = front.post({"kind": "set", "name": "stat", "value": "kurtosis"})
+    assert gate.begun.wait(SOON)
+    rest = [
+        front.post({"kind": "set", "name": "stat", "value": stat})
+        for stat in ("update_norm", "cosine_final", "top_share")
+    ]
+    assert time.monotonic() - started < 5
+    gate.go.set()
+    assert widget.wait(SOON)
+    assert widget.stat == "top_share"
+    assert gate.computed == ["norm", "kurtosis", "top_share"]
+    assert [front.answer(number)[0]["kind"] for number in (first, *rest)] == ["done"] * 4
+    assert sum("frame" in update for update in front.updates) == 1
+
+
+def test_a_value_set_by_python_is_later_than_what_the_browser_still_waits_for(gate, llama_run, page):
+    import resid_widgets as rw
+
+    widget = rw.ActivationHeatmap(llama_run)
+    number = page(widget).post({"kind": "set", "name": "stat", "value": "kurtosis"})
+    assert gate.begun.wait(SOON)
+    widget.stat = "top_share"
+    assert widget.result.stat == "top_share"
+    gate.go.set()
+    assert widget.wait(SOON)
+    assert widget.stat == "top_share"
+    assert widget.status["state"] == "ready"
+    assert page(widget).answer(number)[0]["kind"] == "done"
+
+
+def test_a_selection_made_while_the_picture_is_computed_is_kept(gate, llama_run, page):
+    import resid_widgets as rw
+
+    widget = rw.ActivationHeatmap(llama_run)
+    page(widget).post({"kind": "set", "name": "stat", "value": "kurtosis"})
+    assert gate.begun.wait(SOON)
+    widget.select(1, 4)
+    gate.go.set()
+    assert widget.wait(SOON)
+    assert (widget.stat, widget.layer, widget.pos, widget.details["pos"]) == ("kurtosis", 1, 4, 4)
+
+
+def test_wait_by_the_locks_holder_in_a_cell_does_not_deadlock(heatmap, page):
+    front = page(heatmap)
+    with heatmap.run.model.lock:
+        number = front.post({"kind": "select", "layer": 2, "pos": 2})
+        assert heatmap.wait(SOON)
+        assert (heatmap.layer, heatmap.pos) == (2, 2)
+    assert heatmap.wait(SOON)
+    assert front.answer(number)[0]["kind"] == "done"
+
+
+def test_a_click_that_waits_for_a_cell_says_so(heatmap, page):
+    front = page(heatmap)
+    with heatmap.run.model.lock:
+        number = front.post({"kind": "select", "layer": 2, "pos": 2})
+        deadline = time.monotonic() + SOON
+        while heatmap.status["state"] != "busy" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "a cell is using it" in heatmap.status["text"]
+    assert heatmap.wait(SOON)
+    assert front.answer(number)[0]["kind"] == "done"
+    assert heatmap.status == {"state": "ready", "text": ""}
+
+
+def test_python_and_browser_at_once_never_leave_a_mixed_state(heatmap, page):
+    front = page(heatmap)
+    for turn in range(60):
+        front.post({"kind": "select", "layer": turn % 4, "pos": turn % 4})
+        if turn % 3 == 0:
+            heatmap.select((turn + 1) % 4, (turn + 1) % 4)
+        if turn % 10 == 0:
+            heatmap.stat = "kurtosis" if turn % 20 else "norm"
+        layer, pos, details = heatmap._state.layer, heatmap._state.pos, heatmap._state.details
+        assert layer == pos == details["layer"] == details["pos"]
+    assert heatmap.wait(SOON)
+    assert len(front.custom) == 60
+    assert {content["kind"] for content, _ in front.custom} == {"done"}
+
+
+def test_two_widgets_of_one_bridge_share_lock_and_worker(heatmap, llama_run):
+    import resid_widgets as rw
+
+    other = rw.LogitLensHeatmap(llama_run.model.bridge, prompt=[1, 2, 3])
+    assert other.run
+    assert other.run.model is not llama_run.model
+    assert other._lock is heatmap._lock
+    assert other._worker is heatmap._worker
+
+
+# --- closing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_widget_is_gone_and_says_so(heatmap, page):
+    from ipywidgets.widgets.widget import _instances
+
+    import resid_widgets as rw
+
+    front, name, layout = page(heatmap), heatmap.model_id, heatmap.layout.model_id
+    heatmap.close()
+    heatmap.close()
+    assert front.comm.closed
+    assert not {name, layout} & set(_instances)
+    assert repr(heatmap) == "ActivationHeatmap, closed"
+    for use in (
+        lambda: heatmap.result,
+        lambda: heatmap.run,
+        lambda: setattr(heatmap, "stat", "norm"),
+        lambda: setattr(heatmap, "layer", 1),
+        lambda: heatmap.select(0, 0),
+        heatmap.reset,
+        heatmap.to_dataframe,
+        heatmap.plot,
+        heatmap.code,
+        lambda: heatmap.to_html("x.html"),
+    ):
+        with pytest.raises(rw.InputError, match="is closed"):
+            use()
+    assert heatmap.wait(1)
+    front.post({"kind": "select", "layer": 0, "pos": 0})  # from a page that does not know yet
+    assert front.custom == []
+
+
+def test_a_closed_widget_frees_its_run_even_while_something_refers_to_it(worded):
+    import resid_widgets as rw
+
+    run = rw.run(worded, [3, 5, 3, 9])
+    widget = rw.ActivationHeatmap(run, layer=1, pos=1)
+    widget._fallback()
+    gone = [weakref.ref(run), weakref.ref(widget.result)]
+    widget.close()
+    del run
+    gc.collect()
+    assert [ref() for ref in gone] == [None, None]
+    assert not widget.frame
+
+
+def test_a_layout_that_the_user_made_is_not_closed(llama_run):
+    import ipywidgets
+
+    import resid_widgets as rw
+
+    layout = ipywidgets.Layout(width="50%")
+    widget = rw.ActivationHeatmap(llama_run, layout=layout)
+    widget.close()
+    assert layout.comm is not None
+    layout.close()
+
+
+def test_close_does_not_wait_for_the_worker(gate, llama_run, page):
+    import resid_widgets as rw
+
+    widget = rw.ActivationHeatmap(llama_run)
+    page(widget).post({"kind": "set", "name": "stat", "value": "kurtosis"})
+    assert gate.begun.wait(SOON)
+    worker, key = widget._worker, widget._name
+    started = time.monotonic()
+    widget.close()
+    assert time.monotonic() - started < 5
+    gate.go.set()
+    assert worker.wait(lambda asked: asked[0] is key, SOON)
+    assert widget.closed
