@@ -22,21 +22,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("tasks",),
     ("analysis",),
-    (
-        "figures",
-        "figure_curves",
-        "figure_frame",
-        "figure_grid",
-        "figure_neurons",
-        "figure_panels",
-        "figure_series",
-        "figure_sizes",
-        "figure_text",
-    ),
+    ("figures",),
     ("widgets",),
 )
 # A result finds its drawer and its widget by its type. These are the only reaches upwards, and only inside a function.
-REACHES = {("results", "figures"), ("results", "widgets.show")}
+REACHES = {("results", "figures.draw"), ("results", "widgets.show")}
+# Between two folders of a layer imports run one way (`circles`). Where it says so here, a folder may import no other
+# folders of its layer but these; a file that stands directly in a layer is for all of them.
+TOOLS = {"analysis": ("sweeps", "lens"), "widgets": ("shell", "editing")}
+# The most files that stand directly in a layer, `__init__` included.
+MOST_FILES = {"analysis": 8, "models": 22, "widgets": 4}
+LONGEST = 300  # lines of a source file or stylesheet
 # The layers that may use the parts that draw. (Types for annotations are free: they are not imported at run time.)
 DRAWING = {"matplotlib": "figures", "anywidget": "widgets", "ipywidgets": "widgets", "IPython": "widgets"}
 BANNED_MODULES = (
@@ -154,6 +150,11 @@ def cycles(root: Path) -> list[list[str]]:
     for module, path in known.items():
         targets = {own(item.target, known) for item in imports(module, path)}
         graph[module] = {t for t in targets if t and t != module and (module, t) not in REACHES}
+    return loops(graph)
+
+
+def loops(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return a path for each way around in a graph; empty if there is none."""
     found: list[list[str]] = []
     done: set[str] = set()
 
@@ -161,12 +162,41 @@ def cycles(root: Path) -> list[list[str]]:
         if module in trail:
             found.append([*trail[trail.index(module) :], module])
         elif module not in done:
-            for target in sorted(graph[module]):
+            for target in sorted(graph.get(module, ())):
                 visit(target, [*trail, module])
             done.add(module)
 
     for module in graph:
         visit(module, [])
+    return found
+
+
+def rooms(root: Path) -> dict[str, dict[str, set[str]]]:
+    """Return, for each layer that is a folder, which of its rooms imports which: a folder, or a file outside one."""
+    known = modules(root)
+    found: dict[str, dict[str, set[str]]] = {}
+    for module, path in known.items():
+        layer, _, inside = module.partition(".")
+        if not inside:
+            continue
+        room = found.setdefault(layer, {}).setdefault(top(inside), set())
+        targets = {own(item.target, known) or "" for item in imports(module, path)}
+        room |= {top(t.partition(".")[2]) for t in targets if t.startswith(f"{layer}.")} - {top(inside)}
+    return found
+
+
+def circles(root: Path) -> list[str]:
+    """Return the circles of rooms."""
+    return [f"{layer}: {' -> '.join(loop)}" for layer, graph in rooms(root).items() for loop in loops(graph)]
+
+
+def visits(root: Path) -> list[str]:
+    """Return the imports of another folder of the same layer that is no tool for others."""
+    found = []
+    for layer, graph in rooms(root).items():
+        folders = {room for room in graph if (root / PACKAGE / layer / room).is_dir()}
+        for room in sorted(folders if layer in TOOLS else ()):
+            found += [f"{layer}.{room} imports {layer}.{t}" for t in graph[room] & folders - {*TOOLS[layer]}]
     return found
 
 
@@ -220,6 +250,28 @@ def test_there_are_no_import_cycles():
     assert not cycles(ROOT), cycles(ROOT)
 
 
+def test_folders_of_a_layer_form_no_circle():
+    assert {"models", "analysis", "figures", "widgets"} <= rooms(ROOT).keys()
+    assert not circles(ROOT), circles(ROOT)
+
+
+def test_methods_and_widgets_leave_each_other_alone():
+    assert not visits(ROOT), visits(ROOT)
+
+
+@pytest.mark.parametrize("layer", MOST_FILES)
+def test_a_layer_is_folders(layer):
+    files = [path.name for path in (ROOT / PACKAGE / layer).glob("*.py")]
+    assert len(files) <= MOST_FILES[layer], files
+
+
+def test_no_file_is_long():
+    sources = [*(ROOT / PACKAGE).rglob("*.py"), *(p for p in front_end() if p.suffix in (".ts", ".css"))]
+    long = {str(p.relative_to(ROOT)): n for p in sources if (n := len(p.read_text("utf-8").splitlines())) > LONGEST}
+    assert len(sources) > 100
+    assert not long, long
+
+
 def test_only_the_drawing_layers_draw():
     assert not outside_their_layer(ROOT), "\n".join(map(str, outside_their_layer(ROOT)))
 
@@ -230,18 +282,22 @@ def test_no_pickle_no_pyplot_no_code_from_text():
 
 # What the checks above must catch, each in a package of its own.
 FAULTS = {
-    "upward": ("models/run.py", "from resid_widgets.widgets.link import link", upward),
+    "upward": ("models/runs/run.py", "from resid_widgets.widgets.link import link", upward),
     "upward for types": ("colour.py", "if TYPE_CHECKING:\n    from resid_widgets.analysis import x", upward),
     "upward in a function": ("analysis/x.py", "def f():\n    from resid_widgets import figures", upward),
-    "upward, relative": ("models/run.py", "from ..widgets.link import link", upward),
+    "upward, relative": ("models/runs/run.py", "from ...widgets.link import link", upward),
     "the reach, but not in a function": ("results.py", "from resid_widgets.figures.draw import draw", upward),
-    "through the package": ("models/run.py", "import resid_widgets as rw", upward),
+    "through the package": ("models/runs/run.py", "import resid_widgets as rw", upward),
     "cycle": ("models/model.py", "from resid_widgets.models.runs.run import run", cycles),
+    "circle of folders": ("models/loading/name.py", "from resid_widgets.models.runs.run import run", circles),
+    "circle with a file": ("models/model.py", "from resid_widgets.models.runs import pass_", circles),
+    "another method": ("analysis/maps/m.py", "from resid_widgets.analysis.probing.probe import probe", visits),
+    "another widget": ("widgets/shell/base.py", "from resid_widgets.widgets.heatmaps import h", visits),
     "drawing below": ("analysis/x.py", "def f():\n    from matplotlib.figure import Figure", outside_their_layer),
-    "widgets below": ("figures.py", "import anywidget", outside_their_layer),
-    "pickle": ("models/run.py", "import pickle", banned),
-    "pyplot": ("figures.py", "from matplotlib import pyplot as plt", banned),
-    "torch.load": ("models/run.py", "import torch\nx = torch.load('f')", banned),
+    "widgets below": ("figures/draw.py", "import anywidget", outside_their_layer),
+    "pickle": ("models/runs/run.py", "import pickle", banned),
+    "pyplot": ("figures/draw.py", "from matplotlib import pyplot as plt", banned),
+    "torch.load": ("models/runs/run.py", "import torch\nx = torch.load('f')", banned),
     "eval": ("colour.py", "eval('1')", banned),
 }
 
@@ -252,14 +308,23 @@ def test_the_checks_find_what_they_look_for(fault, tmp_path):
         "__init__.py": "import lazy_loader",
         "results.py": "def f():\n    from resid_widgets.figures.draw import draw",
         "colour.py": "from resid_widgets.results import Scale",
-        "figures.py": "from resid_widgets.colour import x\nfrom matplotlib.figure import Figure",
+        "figures/__init__.py": "",
+        "figures/draw.py": "from resid_widgets.colour import x\nfrom matplotlib.figure import Figure",
         "models/__init__.py": "",
         "models/model.py": "from resid_widgets import __version__",
-        "models/run.py": "from resid_widgets.models.model import ResidualModel",
+        "models/loading/__init__.py": "",
+        "models/loading/name.py": "from resid_widgets.models.model import ResidualModel",
+        "models/runs/__init__.py": "",
+        "models/runs/run.py": "import resid_widgets.models.model\nimport resid_widgets.models.loading.name",
         "analysis/__init__.py": "",
-        "analysis/x.py": "import resid_widgets.models.runs.run\nif TYPE_CHECKING:\n    from matplotlib.figure import Figure",
+        "analysis/x.py": "import resid_widgets.models\nif TYPE_CHECKING:\n    from matplotlib.figure import Figure",
+        "analysis/sweeps/s.py": "import resid_widgets.analysis.x",
+        "analysis/probing/probe.py": "import resid_widgets.analysis.sweeps.s",
+        "analysis/maps/m.py": "",
         "widgets/__init__.py": "",
         "widgets/link.py": "import anywidget\nfrom resid_widgets.figures.draw import draw",
+        "widgets/shell/base.py": "",
+        "widgets/heatmaps/h.py": "import resid_widgets.widgets.shell.base",
     }
     file, code, check = FAULTS[fault]
     for name, text in sound.items():
@@ -273,6 +338,38 @@ def test_the_checks_find_what_they_look_for(fault, tmp_path):
 
 
 # --- the front-end -----------------------------------------------------------------------------------------------
+
+# From the bottom up, what stands in js/lib; host.ts and the entries in js/widgets may import all of it.
+JS_FOLDERS = ("dom", "wire", "canvas", "page", "parts")
+
+
+def front_end() -> list[Path]:
+    """Return the sources of the front-end."""
+    js = ROOT / "js"
+    return [*js.glob("*.ts"), *(path for name in ("lib", "widgets") for path in (js / name).rglob("*.*"))]
+
+
+def upward_in_js(folders: dict[str, dict[str, str]]) -> list[str]:
+    """Return the imports of a higher folder: `folders` has the text of each file by folder and name."""
+    found = []
+    for folder, files in folders.items():
+        for name, text in files.items():
+            for spec in re.findall(r"""(?:from|import)\s*\(?["'](\.\.?/[^"']+)["']""", text):
+                target = spec.split("/")[-2] if spec.startswith("../") else folder
+                if target not in JS_FOLDERS or JS_FOLDERS.index(target) > JS_FOLDERS.index(folder):
+                    found.append(f"{folder}/{name} imports {spec}")
+    return found
+
+
+def test_the_front_end_imports_downwards():
+    lib = ROOT / "js" / "lib"
+    assert {path.name for path in lib.iterdir()} == set(JS_FOLDERS)
+    texts = {f: {p.name: p.read_text("utf-8") for p in (lib / f).glob("*.ts")} for f in JS_FOLDERS}
+    assert sum(map(len, texts.values())) > 30
+    assert not upward_in_js(texts), upward_in_js(texts)
+    assert upward_in_js({"wire": {"x.ts": 'import type { Menu } from "../page/menu";'}})
+    assert not upward_in_js({"page": {"x.ts": 'import { h } from "../dom/dom";\nimport "./menu.css";'}})
+
 
 NEVER_IN_JS = {
     "text drawn as HTML": r"\b(innerHTML|outerHTML|insertAdjacentHTML|srcdoc)\b|document\.write",
@@ -295,9 +392,7 @@ def test_the_built_front_end_draws_no_html_and_calls_nobody(front_end_files):
 
 
 def test_the_front_end_sources_draw_no_html():
-    js = ROOT / "js"
-    sources = [*js.glob("*.ts"), *js.glob("lib/**/*.ts"), *js.glob("widgets/**/*.ts")]
-    faults = {p.name: faults_in_js(p.read_text(encoding="utf-8")) for p in sources}
+    faults = {p.name: faults_in_js(p.read_text(encoding="utf-8")) for p in front_end() if p.suffix == ".ts"}
     assert faults
     assert not any(faults.values()), faults
 

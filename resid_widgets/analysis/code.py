@@ -10,12 +10,23 @@ from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
 from resid_widgets.results import Provenance
 
+CACHED = [
+    "def cached(tokens):",
+    "    with torch.no_grad():",
+    "        return bridge.run_with_cache(tokens)",
+    "",
+]
+
 
 def boot_code(run: Run) -> str:
     """Return the start of a script: ``bridge`` and ``tokens``."""
     origin = run.provenance
-    tokens = f"tokens = torch.tensor([{list(origin.token_ids)}], device={origin.device!r})"
-    return "\n".join([bridge_code(run.model, origin), tokens])
+    return "\n".join([bridge_code(run.model, origin), f"tokens = {tokens_literal(run)}"])
+
+
+def tokens_literal(run: Run) -> str:
+    """Return a run's token ids as a tensor."""
+    return f"torch.tensor([{list(run.token_ids)}], device={run.provenance.device!r})"
 
 
 def bridge_code(model: ResidualModel, origin: Provenance) -> str:
@@ -59,6 +70,11 @@ def setup_code(run: Run, names: Sequence[str]) -> str:
 def layer_names(run: Run, component: str) -> list[str]:
     """Return TransformerLens' names of `component`, layer 0 first."""
     return [run.model.hook_name(component, layer) for layer in run.layers]
+
+
+def hook_of(run: Run, component: str, layer: int) -> str:
+    """Return where a component is written: TransformerLens' hook_resid_mid is only what the MLP reads."""
+    return run.model.hook_name("attn_out" if component == "resid_mid" else component, layer)
 
 
 def _one_line(text: str) -> str:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resid_widgets.analysis.code import boot_code
+from resid_widgets.analysis.code import CACHED, boot_code, hook_of, tokens_literal
 from resid_widgets.analysis.metrics import Reading
 from resid_widgets.analysis.sweeps.cells import Cells
 from resid_widgets.analysis.sweeps.sweep_code import metric_code
 from resid_widgets.models.reuse.edits import unmarked
 from resid_widgets.models.runs.run import Run
 from resid_widgets.sites import Site
-
-
-def hook_of(run: Run, component: str, layer: int) -> str:
-    """Return where a component is written: TransformerLens' hook_resid_mid is only what the MLP reads."""
-    return run.model.hook_name("attn_out" if component == "resid_mid" else component, layer)
 
 
 def index_of(site: Site) -> str:
@@ -28,13 +23,6 @@ def index_of(site: Site) -> str:
         return f"[0, {pos}, {':' if site.neuron is None else site.neuron}]"
     return f"[0, {pos}, {head}]" if site.component in ("q", "k", "v", "z") else f"[0, {pos}]"
 
-
-CACHED = [
-    "def cached(tokens):",
-    "    with torch.no_grad():",
-    "        return bridge.run_with_cache(tokens)",
-    "",
-]
 
 PATCHED = [
     "def patched(tokens, source, sites, first=()):",
@@ -64,11 +52,6 @@ def sites_literal(run: Run, sites: Sequence[Site]) -> str:
         name = hook_of(run, site.component, site.layer)
         items.append(f"({site.layer}, {name!r}, at{index_of(site)}, {site.component == 'resid_mid'})")
     return f"[{', '.join(items)}]"
-
-
-def tokens_literal(run: Run) -> str:
-    """Return a run's token ids as a tensor."""
-    return f"torch.tensor([{list(run.token_ids)}], device={run.provenance.device!r})"
 
 
 def mediation_code(clean: Run, corrupt: Run, sites: Sequence[Site], reading: Reading) -> str:
@@ -132,52 +115,6 @@ def trace_code(
             "            restored[i, j] = metric(patched(tokens, base, sites, [noise]))",
             "    effects.append(restored - corrupt)",
             "values = torch.stack(effects).mean(0)",
-            "",
-        ]
-    )
-
-
-def attribution_code(base: Run, source: Run, reading: Reading, cells: Cells, clean: float, corrupt: float) -> str:
-    """Return a script that makes ``values`` of an attribution sweep (of the first pair): estimates."""
-    middle = cells.component == "resid_mid"
-    hook = hook_of(base, cells.component, 0).replace(".0.", ".{layer}.")
-    inner = {"pattern": "change[0, {head}, {pos}]"}.get(cells.component, "change[0, {pos}, {head}]")
-    names = dict.fromkeys(("pos", "head"), ":") | {
-        {"kv_head": "head", "neuron": "head"}.get(dim, dim): dim for dim in cells.dims[1:]
-    }
-    loops = [f"{dim}s = {list(of)}" for dim, of in zip(cells.dims, cells.coords, strict=True)]
-    targets = ", ".join(f"({'ijk'[n]}, {dim})" for n, dim in enumerate(cells.dims))
-    product = ", ".join(f"enumerate({dim}s)" for dim in cells.dims)
-    entering = [
-        "    entering = f'blocks.{layer}.hook_resid_pre'  # the stream between attention and MLP has this as well",
-        "    change = change + source[entering].double() - base[entering].double()",
-    ]
-    return "\n".join(
-        [
-            "import functools",
-            "import itertools",
-            boot_code(base),
-            f"source_tokens = {tokens_literal(source)}",
-            "",
-            *CACHED,
-            *(line.replace("return float(", "return (") for line in metric_code(reading)),
-            *loops,
-            "base_logits, base = cached(tokens)",
-            "_, source = cached(source_tokens)",
-            "zeros = {}",
-            "def probe(value, hook, layer):  # its gradient is that of the value",
-            "    zeros[layer] = torch.zeros_like(value, requires_grad=True)",
-            "    return value + zeros[layer]",
-            f"names = {{layer: f{hook!r} for layer in layers}}",
-            "probes = [(name, functools.partial(probe, layer=layer)) for layer, name in names.items()]",
-            "metric(bridge.run_with_hooks(tokens, fwd_hooks=probes)).backward()",
-            f"raw = torch.zeros({', '.join(f'len({dim}s)' for dim in cells.dims)}).double() + metric(base_logits)",
-            f"for {targets} in itertools.product({product}):",
-            "    change = source[names[layer]].double() - base[names[layer]].double()",
-            *(entering if middle else []),
-            "    change = change * zeros[layer].grad.double()",
-            f"    raw[{', '.join('ijk'[: len(cells.dims)])}] += {inner.format(**names)}.sum()",
-            f"values = (raw - {corrupt!r}) / ({clean!r} - {corrupt!r})",
             "",
         ]
     )

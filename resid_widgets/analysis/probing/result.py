@@ -247,7 +247,8 @@ class Probe(Result):
         """Ask whether the model uses the direction: take it out, and add it, and see what the output does.
 
         Parameters are those of `resid_widgets.analysis.probing.causal_test.causal_test`; `label`, `kind` and
-        `component` choose the direction as in `direction`. The model is by default the one that the activations came from.
+        `component` choose the direction as in `direction`. The model is by default the one that the activations came
+        from.
         """
         # Plain arrays have no names: there `component` says where the model is changed.
         of = component if self.components != (None,) else None

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from resid_widgets.analysis.causal.causal_code import attribution_code
 from resid_widgets.analysis.grid import whole_number, with_options
 from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.pairs import as_pairs, is_batch
+from resid_widgets.analysis.sweeps.attribution_code import attribution_code
 from resid_widgets.analysis.sweeps.attribution_patch import chosen_cells, compared, estimated, require_differentiable
 from resid_widgets.analysis.sweeps.cells import Cells, cells_of
 from resid_widgets.analysis.sweeps.patch_result import PatchedPair, PatchSweep, begin, patch_result

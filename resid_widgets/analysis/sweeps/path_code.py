@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resid_widgets.analysis.causal.causal_code import CACHED, hook_of, tokens_literal
-from resid_widgets.analysis.code import boot_code
+from resid_widgets.analysis.code import CACHED, boot_code, hook_of, tokens_literal
 from resid_widgets.analysis.metrics import Reading
 from resid_widgets.analysis.sweeps.cells import Cells
 from resid_widgets.analysis.sweeps.sweep_code import metric_code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resid_widgets.analysis.code import boot_code
+from resid_widgets.analysis.code import boot_code, tokens_literal
 from resid_widgets.analysis.metrics import Reading
 from resid_widgets.analysis.sweeps.cells import Cells
 from resid_widgets.models.runs.run import Run
@@ -111,7 +111,7 @@ def patch_code(base: Run, source: Run, reading: Reading, cells: Cells, clean: fl
         [
             "import itertools",
             boot_code(base),
-            f"source_tokens = torch.tensor([{list(source.token_ids)}], device={base.provenance.device!r})",
+            f"source_tokens = {tokens_literal(source)}",
             "with torch.no_grad():",
             "    base_logits, cache = bridge.run_with_cache(tokens)",
             "    _, source = bridge.run_with_cache(source_tokens)",

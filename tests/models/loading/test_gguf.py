@@ -15,7 +15,7 @@ from resid_widgets.models.loading import gguf
 from resid_widgets.models.loading.gguf import cache_folder, dense_folder
 from resid_widgets.models.loading.load_model import load_model
 from resid_widgets.models.runs.run import run
-from tests.models import small_gguf
+from tests.models.loading import small_gguf
 
 
 @pytest.fixture(scope="module")
