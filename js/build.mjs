@@ -15,6 +15,15 @@ const entries = (folder, ending) =>
     .filter((name) => name.endsWith(ending))
     .map((name) => join(here, folder, name));
 
+/** d3's module of four colour maps: says that making one has no side effect, so that those not used are left out. */
+const colourMaps = {
+  name: "colour maps",
+  setup: (build) =>
+    build.onLoad({ filter: /d3-scale-chromatic[\\/]src[\\/]sequential-multi[\\/]viridis\.js$/ }, ({ path }) => ({
+      contents: readFileSync(path, "utf8").replaceAll("ramp(colors(", "/* @__PURE__ */ ramp(/* @__PURE__ */ colors("),
+    })),
+};
+
 const common = {
   absWorkingDir: here,
   bundle: true,
@@ -23,6 +32,7 @@ const common = {
   legalComments: "none",
   logLevel: "warning",
   metafile: true,
+  plugins: [colourMaps],
 };
 
 /** Options of the two browser builds: widgets are ES modules, the host is a plain script for an inline <script>. */

@@ -26,6 +26,20 @@ for (const file of files)
     assert.ok(file.contents.length < 76_000, `${file.contents.length} bytes`);
   });
 
+test("parts that a widget does not show are not in its bundle", () => {
+  const bundle = (entry) =>
+    Object.values(results[0].metafile.outputs).find((out) => out.entryPoint === `widgets/${entry}.ts`);
+  const has = (entry, file) => Object.keys(bundle(entry).inputs).includes(`lib/parts/${file}`);
+  for (const [entry, own, others] of [
+    ["activation_heatmap", ["heatmap.ts"], ["neurons.ts", "contexts.ts", "probe.ts"]],
+    ["neuron_explorer", ["heatmap.ts", "neurons.ts"], ["probe.ts", "probe_parts.ts"]],
+    ["probe_panel", ["probe.ts"], ["heatmap.ts", "plot.ts", "neurons.ts"]],
+  ]) {
+    for (const file of own) assert.ok(has(entry, file), `${entry} shows ${file}`);
+    for (const file of others) assert.ok(!has(entry, file), `${entry} does not show ${file}`);
+  }
+});
+
 test("scripts import nothing", () => {
   for (const result of results)
     for (const output of Object.values(result.metafile.outputs)) assert.deepEqual(output.imports, []);

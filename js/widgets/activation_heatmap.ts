@@ -1,6 +1,5 @@
 // One number of the residual stream for each layer and token.
+import { widget } from "../lib/page/widget";
 import { heatmap } from "../lib/parts/heatmap";
 
-export type { Model } from "../lib/wire/model";
-
-export default { render: heatmap };
+export default widget({ heatmap: heatmap() });

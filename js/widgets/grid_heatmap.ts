@@ -1,6 +1,5 @@
 // One number for each layer and column of any result.
+import { widget } from "../lib/page/widget";
 import { heatmap } from "../lib/parts/heatmap";
 
-export type { Model } from "../lib/wire/model";
-
-export default { render: heatmap };
+export default widget({ heatmap: heatmap() });

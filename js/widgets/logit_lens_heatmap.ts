@@ -1,6 +1,5 @@
-// What the model would say if it stopped at each layer: the frame carries top tokens, which the cells show as words.
+// What the model would say if it stopped at each layer: top tokens, which the cells show as words.
+import { widget } from "../lib/page/widget";
 import { heatmap } from "../lib/parts/heatmap";
 
-export type { Model } from "../lib/wire/model";
-
-export default { render: heatmap };
+export default widget({ heatmap: heatmap() });

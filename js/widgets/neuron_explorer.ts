@@ -1,8 +1,6 @@
 // Neurons over prompts: the picture of all, a table, and below it what the selected one answers to.
+import { widget } from "../lib/page/widget";
 import { heatmap } from "../lib/parts/heatmap";
-import { neuronPart } from "../lib/parts/neurons";
-import type { RenderContext } from "../lib/wire/model";
+import { neurons } from "../lib/parts/neurons";
 
-export type { Model } from "../lib/wire/model";
-
-export default { render: (context: RenderContext) => heatmap(context, neuronPart) };
+export default widget({ heatmap: heatmap("fit"), neurons });

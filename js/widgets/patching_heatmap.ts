@@ -1,6 +1,5 @@
 // Which site of one run, put into another, moves the answer. The picture fills while Python computes.
+import { widget } from "../lib/page/widget";
 import { heatmap } from "../lib/parts/heatmap";
 
-export type { Model } from "../lib/wire/model";
-
-export default { render: heatmap };
+export default widget({ heatmap: heatmap() });

@@ -1,6 +1,5 @@
 // What stands behind one layer of a probe: numbers, confusions, the hardest samples, and the causal test.
-import { type PanelContext, probePanel } from "../lib/parts/probe_panel";
+import { widget } from "../lib/page/widget";
+import { probe } from "../lib/parts/probe";
 
-export type { Model } from "../lib/parts/probe_panel";
-
-export default { render: (context: PanelContext) => probePanel(context) };
+export default widget({ probe });

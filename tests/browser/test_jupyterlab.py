@@ -130,7 +130,7 @@ def test_a_click_fills_the_side_panel_with_pythons_numbers(lab: Notebook) -> Non
     view.click(2, 4)
     expect(view.side).to_contain_text("kurtosis")
     details = lab.kernel.value("w.details")
-    assert (details["layer"], details["pos"]) == (2, 4)
+    assert details["at"] == {"layer": 2, "pos": 4}
     text = view.side.inner_text()
     for row in details["rows"]:
         assert row["label"] in text

@@ -36,7 +36,7 @@ def ask(kernel: Any, comm: str, **content: Any) -> dict[str, Any]:
 
 def test_a_click_is_answered_and_python_has_the_selection(widget):
     kernel, comm = widget
-    assert ask(kernel, comm, kind="select", layer=2, pos=3)["kind"] == "done"
+    assert ask(kernel, comm, kind="select", at={"layer": 2, "pos": 3})["kind"] == "done"
     assert kernel.state(comm)["details"]["pos"] == 3
     assert json.loads(kernel.run("tell(at=[w.layer, w.pos])")) == {"at": [2, 3]}
 
@@ -51,12 +51,12 @@ def test_a_statistic_chosen_in_the_browser_reaches_python(widget):
 def test_an_error_in_a_callback_is_answered_and_the_next_click_works(widget):
     kernel, comm = widget
     kernel.run("def broken(change): raise RuntimeError('my own mistake')\nw.observe(broken, 'layer')")
-    answer = ask(kernel, comm, kind="select", layer=1, pos=1)
+    answer = ask(kernel, comm, kind="select", at={"layer": 1, "pos": 1})
     assert answer["kind"] == "error"
     assert "my own mistake" in answer["text"]
     assert kernel.state(comm)["status"]["state"] == "error"
     kernel.run("w.unobserve(broken, 'layer')")
-    assert ask(kernel, comm, kind="select", layer=2, pos=2)["kind"] == "done"
+    assert ask(kernel, comm, kind="select", at={"layer": 2, "pos": 2})["kind"] == "done"
 
 
 def test_a_large_picture_comes_by_message_with_its_bytes(widget):
@@ -93,7 +93,7 @@ tell(wrong=wrong)
     message = kernel.client.execute(code)
     asked = [next(numbers) for _ in range(30)]
     for turn, number in enumerate(asked):
-        kernel.post(comm, {"id": number, "kind": "select", "layer": turn % 4, "pos": turn % 7})
+        kernel.post(comm, {"id": number, "kind": "select", "at": {"layer": turn % 4, "pos": turn % 7}})
     printed = [m["content"]["text"] for m in kernel._until_idle(message) if m["msg_type"] == "stream"]
     assert json.loads("".join(printed)) == {"wrong": 0}
     assert {kernel.answer(comm, number)["kind"] for number in asked} == {"done"}

@@ -19,7 +19,7 @@ def test_the_first_ones_selection_counts_at_first(pair):
 
     a, b = pair
     rw.link(a, b)
-    assert (b.layer, b.pos, b.details["pos"]) == (1, 2, 2)
+    assert (b.layer, b.pos, b.details["at"]["pos"]) == (1, 2, 2)
 
 
 def test_a_selection_is_shared_from_python_and_from_either_browser_view(pair, page):
@@ -28,13 +28,13 @@ def test_a_selection_is_shared_from_python_and_from_either_browser_view(pair, pa
     a, b = pair
     rw.link(a, b)
     b.select(3, 0)
-    assert (a.layer, a.pos, a.details["pos"]) == (3, 0, 0)
+    assert (a.layer, a.pos, a.details["at"]["pos"]) == (3, 0, 0)
     a.layer = 0
     assert (b.layer, b.pos) == (0, 0)
-    answer, _ = page(a).ask("select", layer=2, pos=6)
+    answer, _ = page(a).ask("select", at={"layer": 2, "pos": 6})
     assert answer["kind"] == "done"
     assert (b.layer, b.pos) == (2, 6)
-    page(b).ask("select", layer=None, pos=None)
+    page(b).ask("select", at={})
     assert (a.layer, a.pos, a.details) == (None, None, None)
 
 
@@ -82,7 +82,7 @@ def test_widgets_of_two_models_can_be_linked_and_clicked_at_once(llama_run, make
     rw.link(a, b)
     fronts = page(a), page(b)
     for turn in range(20):
-        fronts[turn % 2].post({"kind": "select", "layer": turn % 4, "pos": turn % 7})
+        fronts[turn % 2].post({"kind": "select", "at": {"layer": turn % 4, "pos": turn % 7}})
         with a._lock if turn % 2 else b._lock:
             assert a.wait(120)
             assert b.wait(120)

@@ -1,7 +1,7 @@
 // Layer numbers, token labels and the colour bar, on the picture's lower canvas.
 
+import type { Grid } from "../wire/grid";
 import type { Scale } from "../wire/model";
-import type { Grid } from "../wire/wire";
 import { labelledCols, visibleCols } from "./layout";
 import { FONT, type Scene } from "./paint";
 import { OVER, type Palette, STEPS, scaleLabel, ticks, UNDER } from "./scale";
@@ -13,13 +13,13 @@ const BAR = { gap: 16, width: 11, cap: 6, line: 13, lines: 3, least: 80 };
 /** Width of the widest token label as drawn (long ones are cut). */
 export function labelWidth(grid: Grid, measure: Measure): number {
   let widest = 0;
-  for (const token of grid.frame.tokens) widest = Math.max(widest, measure(token));
+  for (const token of grid.data.tokens) widest = Math.max(widest, measure(token));
   return Math.min(widest, LABEL_CAP);
 }
 
 /** Room that the colour bar needs at the right of a picture of this height. */
 export function barWidth(grid: Grid, height: number, measure: Measure): number {
-  const { scale } = grid.frame;
+  const { scale } = grid.data;
   const texts = ticks(scale, 240).map((tick) => measure(tick.text));
   const more = barLabel(scale, height, measure).length - 1;
   return BAR.gap + BAR.width + 6 + Math.ceil(Math.max(0, ...texts)) + 20 + BAR.line * more;
@@ -46,13 +46,13 @@ export function drawRows(ctx: CanvasRenderingContext2D, { grid, at, colours, sel
     if (!chosen && (row % rowStep !== 0 || nearChosen)) continue;
     if (chosen) ctx.font = fonts.bold;
     ctx.fillStyle = chosen ? colours.ink : colours.dim;
-    ctx.fillText(String(grid.frame.rows[row]), view.x - 8, view.y + (at.rows - 1 - row + 0.5) * cell.h);
+    ctx.fillText(String(grid.data.rows[row]), view.x - 8, view.y + (at.rows - 1 - row + 0.5) * cell.h);
     if (chosen) ctx.font = fonts.plain;
   }
   turned(ctx, 11, view.y + view.h / 2, -Math.PI / 2, () => {
     ctx.fillStyle = colours.dim;
     ctx.textAlign = "center";
-    ctx.fillText(grid.frame.row_name, 0, 0);
+    ctx.fillText(grid.data.row_name, 0, 0);
   });
 }
 
@@ -74,7 +74,7 @@ export function drawCols(ctx: CanvasRenderingContext2D, scene: Scene): void {
     if (chosen) ctx.font = fonts.bold;
     ctx.fillStyle = unknown ? colours.amber : grid.marked.has(col) ? colours.dim : colours.ink;
     const room = tilt ? Math.min(LABEL_CAP, (at.width - 6 - x) / Math.cos(tilt)) : cell.w;
-    const text = ellipsize(printable(grid.frame.tokens[col] ?? ""), room, measure);
+    const text = ellipsize(printable(grid.data.tokens[col] ?? ""), room, measure);
     turned(ctx, tilt ? x - 3 : x, view.y + view.h + (tilt ? 9 : 12), tilt, () => {
       ctx.fillText(text, 0, 0);
       // A word that the tokenizer does not know: underlined too, not by colour alone.
@@ -91,7 +91,7 @@ export function drawBar(
   { grid, at, colours, palette, measure }: Scene,
   scratch: HTMLCanvasElement,
 ): void {
-  const { scale } = grid.frame;
+  const { scale } = grid.data;
   const x = at.view.x + at.view.w + BAR.gap;
   const { y, h } = at.view;
   const marks = ticks(scale, h);

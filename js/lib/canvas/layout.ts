@@ -6,6 +6,8 @@ export type Zoom = "auto" | "fit" | number;
 export interface LayoutInput {
   /** Room for the whole plot. */
   width: number;
+  /** Room for all rows, where there is a whole screen of it. */
+  tall?: number | undefined;
   rows: number;
   cols: number;
   zoom: Zoom;
@@ -39,7 +41,7 @@ export interface Layout {
   rowStep: number;
 }
 
-export const CELL = { min: 14, minText: 46, max: 110, widest: 160 };
+export const CELL = { min: 14, minText: 46, max: 110, widest: 160, tallest: 64 };
 const LINE = 13;
 const TOP = 8;
 const LANE_PAD = 8;
@@ -63,8 +65,9 @@ export function cellWidth(room: number, cols: number, zoom: Zoom, text: boolean,
   return snap(Math.min(Math.max(zoom, Math.min(fit, least)), CELL.widest), dpr);
 }
 
-export function cellHeight(rows: number, text: boolean, dpr: number): number {
-  return snap(Math.min(36, Math.max(text ? 18 : 8, Math.round(300 / Math.max(rows, 1)))), dpr);
+export function cellHeight(rows: number, text: boolean, dpr: number, tall = 0): number {
+  const usual = Math.min(36, Math.max(text ? 18 : 8, Math.round(300 / Math.max(rows, 1))));
+  return snap(Math.max(usual, Math.min(CELL.tallest, tall / Math.max(rows, 1))), dpr);
 }
 
 export function layout(input: LayoutInput): Layout {
@@ -72,7 +75,7 @@ export function layout(input: LayoutInput): Layout {
   const left = snap(Math.ceil(input.rowLabelWidth) + 30, dpr);
   const room = Math.max(40, width - left - input.barWidth);
   const w = cellWidth(room, cols, input.zoom, text, dpr);
-  const h = cellHeight(rows, text, dpr);
+  const h = cellHeight(rows, text, dpr, input.tall);
   const content = w * cols;
   const level = input.labelWidth <= w - 4;
   const angle = level ? 0 : w * Math.sin(radians(35)) >= LABEL_ROOM ? 35 : 60;
@@ -119,12 +122,6 @@ export function hit(at: Layout, x: number, y: number, scroll: number): Cell | nu
   const col = Math.floor((x - view.x + scroll) / cell.w);
   const row = at.rows - 1 - Math.floor((y - view.y) / cell.h);
   return col < at.cols && row >= 0 ? { row, col } : null;
-}
-
-/** Selected row and column; one of them alone is a whole layer or a whole position. */
-export interface Selected {
-  row: number | null;
-  col: number | null;
 }
 
 /** What moves over the picture. */

@@ -1,14 +1,15 @@
 // The upper canvas: what moves with pointer and keyboard, drawn without touching the cells below.
 
 import type { Colours } from "../dom/theme";
-import { cellRect, type Layout, type Marks, type Rect, type Selected } from "./layout";
+import type { Chosen } from "../wire/grid";
+import { cellRect, type Layout, type Marks, type Rect } from "./layout";
 
 export function drawOutlines(
   ctx: CanvasRenderingContext2D,
   at: Layout,
   scroll: number,
   colours: Colours,
-  { selected, hover, cursor, edited, region }: Marks & { selected: Selected },
+  { selected, hover, cursor, edited, region }: Marks & { selected: Chosen },
 ): void {
   const { view, cell } = at;
   ctx.save();

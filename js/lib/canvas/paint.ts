@@ -1,8 +1,8 @@
 // The picture's lower canvas: cells, their marks and words. Knows geometry and colours, no model and no DOM events.
 
 import type { Colours } from "../dom/theme";
-import type { Grid } from "../wire/wire";
-import { cellRect, type Layout, type Selected, visibleCols } from "./layout";
+import type { Chosen, Grid } from "../wire/grid";
+import { cellRect, type Layout, visibleCols } from "./layout";
 import { BAD, indexer, OVER, type Palette, STEPS } from "./scale";
 import { ellipsize, type Measure, printable } from "./text";
 
@@ -14,7 +14,7 @@ export interface Scene {
   dpr: number;
   scroll: number;
   measure: Measure;
-  selected: Selected;
+  selected: Chosen;
 }
 
 export const FONT = 11;
@@ -33,7 +33,7 @@ export interface Pixels {
 /** Look up the window's cells. Row 0 of the result is the top row of the picture. */
 export function lookUp(grid: Grid, at: Layout, scroll: number, dpr: number): Pixels {
   const { rows, cols, values } = grid;
-  const index = indexer(grid.frame.scale);
+  const index = indexer(grid.data.scale);
   const { first, last } = visibleCols(at, scroll);
   const perPixel = 1 / (at.cell.w * dpr);
   const binned = perPixel > 1;
@@ -196,7 +196,7 @@ function drawMarks(ctx: CanvasRenderingContext2D, scene: Scene, { places, width,
 function drawWords(ctx: CanvasRenderingContext2D, scene: Scene, pixels: Pixels, palette: Palette): void {
   const { grid, at, scroll, measure, colours } = scene;
   const { text } = grid;
-  const strings = grid.frame.text?.strings;
+  const strings = grid.data.text?.strings;
   if (!text || !strings) return;
   const room = at.cell.w - at.gap - 5;
   if (room < measure("00")) return;

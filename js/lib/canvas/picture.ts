@@ -2,12 +2,13 @@
 
 import { h } from "../dom/dom";
 import type { Colours } from "../dom/theme";
-import type { Grid } from "../wire/wire";
+import type { Chosen, Grid } from "../wire/grid";
 import { barWidth, drawBar, drawCols, drawRows, labelWidth } from "./axes";
-import { cellHeight, type Layout, layout, type Marks, type Selected, type Zoom } from "./layout";
+import { cellHeight, type Layout, layout, type Marks, type Zoom } from "./layout";
 import { drawOutlines } from "./outlines";
 import { CellPainter, FONT, type Scene } from "./paint";
 import { palette } from "./scale";
+import { svgOf } from "./svg";
 import { type Measure, monospaceMeasure } from "./text";
 
 export const density = (): number => globalThis.devicePixelRatio || 1;
@@ -30,7 +31,7 @@ export class Picture {
   }
 
   /** Lay out for a width, or null where there is nothing to lay out on yet. */
-  layOut(grid: Grid, width: number, zoom: Zoom): Layout | null {
+  layOut(grid: Grid, width: number, zoom: Zoom, tall?: number): Layout | null {
     const ctx = this.base.getContext("2d");
     if (!ctx || !this.#colours || width < 1) return null;
     this.#measure ??= fontMeasure(ctx, this.#colours.mono);
@@ -38,20 +39,21 @@ export class Picture {
     const dpr = density();
     this.at = layout({
       width,
+      tall,
       rows: grid.rows,
       cols: grid.cols,
       zoom,
       dpr,
       text: grid.text !== null,
       labelWidth: labelWidth(grid, measure),
-      rowLabelWidth: Math.max(0, ...[0, grid.rows - 1].map((row) => measure(String(grid.frame.rows[row] ?? "")))),
-      barWidth: barWidth(grid, grid.rows * cellHeight(grid.rows, grid.text !== null, dpr), measure),
+      rowLabelWidth: Math.max(0, ...[0, grid.rows - 1].map((row) => measure(String(grid.data.rows[row] ?? "")))),
+      barWidth: barWidth(grid, grid.rows * cellHeight(grid.rows, grid.text !== null, dpr, tall), measure),
     });
     for (const canvas of [this.base, this.over]) resize(canvas, this.at.width, this.at.height, dpr);
     return this.at;
   }
 
-  draw(grid: Grid, scroll: number, selected: Selected): void {
+  draw(grid: Grid, scroll: number, selected: Chosen): void {
     const ctx = this.base.getContext("2d");
     const at = this.at;
     const colours = this.#colours;
@@ -60,7 +62,7 @@ export class Picture {
     const scene: Scene = {
       grid,
       at,
-      palette: palette(grid.frame.scale.kind, colours.dark),
+      palette: palette(grid.data.scale.kind, colours.dark),
       colours,
       dpr,
       scroll,
@@ -78,13 +80,20 @@ export class Picture {
   }
 
   /** Draw what moves, without touching the picture below. */
-  outline(scroll: number, selected: Selected, marks: Marks): void {
+  outline(scroll: number, selected: Chosen, marks: Marks): void {
     const ctx = this.over.getContext("2d");
     if (!ctx || !this.at || !this.#colours) return;
     const dpr = density();
     ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
     ctx.clearRect(0, 0, this.at.width, this.at.height);
     drawOutlines(ctx, this.at, scroll, this.#colours, { selected, ...marks });
+  }
+
+  /** The picture as SVG text; null where it was not drawn yet. */
+  svg(grid: Grid, selected: Chosen): string | null {
+    const [at, colours, measure] = [this.at, this.#colours, this.#measure];
+    if (!at || !colours || !measure) return null;
+    return svgOf({ grid, at, palette: palette(grid.data.scale.kind, colours.dark), colours, measure, selected });
   }
 
   /** The picture as an image file. */

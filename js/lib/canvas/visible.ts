@@ -1,7 +1,7 @@
 // When to draw again: the element's size, its return to the screen, another pixel density.
 
 /**
- * Call `draw` when the element gets another width, comes back into view or moves to a screen of another density.
+ * Call `draw` when the element gets another width, comes back into view, gets or leaves the whole screen, or moves to one of another density.
  *
  * @param draw told whether the canvas may have lost its pixels
  */
@@ -17,6 +17,7 @@ export function watchSize(el: HTMLElement, draw: (lost: boolean) => void, signal
     left = !here;
   });
   views.observe(el);
+  document.addEventListener("fullscreenchange", () => draw(true), { signal });
   const watchDensity = () => {
     if (signal.aborted) return;
     const query = globalThis.matchMedia(`(resolution: ${globalThis.devicePixelRatio}dppx)`);
@@ -32,3 +33,10 @@ export function watchSize(el: HTMLElement, draw: (lost: boolean) => void, signal
     views.disconnect();
   });
 }
+
+/** Height of header, sentence, labels and footer. */
+const AROUND = 300;
+
+/** Height for rows where an element has the whole screen, less what stands around them. */
+export const screenRoom = (el: HTMLElement): number | undefined =>
+  el.closest(":fullscreen, [popover='manual']") ? innerHeight - AROUND : undefined;

@@ -1,8 +1,8 @@
 // Files for the user: what Python made, or, in a page with no kernel, what the picture itself can give.
 
 import type { ExportFormat } from "../wire/model";
-import type { Grid } from "../wire/wire";
 import type { MenuItem } from "./menu";
+import type { LocalFile, Part } from "./part";
 
 const FORMATS: readonly [ExportFormat, string, string][] = [
   ["png", "Picture", "PNG"],
@@ -15,18 +15,16 @@ const FORMATS: readonly [ExportFormat, string, string][] = [
 export const pythonExports = (ask: (format: ExportFormat) => void): MenuItem[] =>
   FORMATS.map(([format, label, hint]) => ({ label, hint, act: () => ask(format) }));
 
-/** What can be had with no kernel. */
-export function localExports(grid: Grid | null, image: () => Promise<Blob | null>): MenuItem[] {
-  if (!grid) return [];
-  const name = grid.frame.title.toLowerCase().replace(/[^a-z0-9]+/g, "-") || "picture";
-  const picture = async () => {
-    const blob = await image();
-    if (blob) download(`${name}.png`, "image/png", blob);
-  };
-  return [
-    { label: "Picture", hint: "PNG", act: () => void picture() },
-    { label: "Table", hint: "CSV", act: () => download(`${name}.csv`, "text/csv", gridCsv(grid)) },
-  ];
+/** What can be had with no kernel: the parts' own files. */
+export const localExports = (title: string, parts: readonly Part[]): MenuItem[] =>
+  parts
+    .flatMap((part) => part.files?.() ?? [])
+    .map(({ label, hint, mime, make }) => ({ label, hint, act: () => void save(title, hint, mime, make) }));
+
+async function save(title: string, hint: string, mime: string, make: LocalFile["make"]): Promise<void> {
+  const data = await make();
+  const name = title.toLowerCase().replace(/[^a-z0-9]+/g, "-") || "picture";
+  if (data) download(`${name}.${hint.toLowerCase()}`, mime, data);
 }
 
 export function download(name: string, mime: string, data: BlobPart): void {
@@ -36,16 +34,4 @@ export function download(name: string, mime: string, data: BlobPart): void {
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
-}
-
-const field = (value: string): string => (/[",\n\r]/.test(value) ? `"${value.replace(/"/g, '""')}"` : value);
-
-/** The grid as CSV: one line a cell. */
-export function gridCsv(grid: Grid): string {
-  const { frame, rows, cols, values } = grid;
-  const lines = [[frame.row_name, frame.column_name ?? "pos", "token", frame.scale.label].map(field).join(",")];
-  for (let row = 0; row < rows; row++)
-    for (let col = 0; col < cols; col++)
-      lines.push(`${frame.rows[row]},${col},${field(frame.tokens[col] ?? "")},${values[row * cols + col]}`);
-  return `${lines.join("\n")}\n`;
 }

@@ -1,6 +1,7 @@
 // The footer: every check in words, the failed ones first and loud, and where the picture comes from.
 
 import { numberText } from "../canvas/number";
+import { printable } from "../canvas/text";
 import { h } from "../dom/dom";
 import type { Check } from "../wire/model";
 
@@ -21,7 +22,7 @@ function item(check: Check): HTMLElement {
 }
 
 /** The checks as list items; `more` is called by the button that shows the passed ones left out. */
-export function checkItems(checks: readonly Check[], all: boolean, more: () => void): HTMLElement[] {
+function checkItems(checks: readonly Check[], all: boolean, more: () => void): HTMLElement[] {
   const failed = (check: Check) => Number(check.level === "red");
   const sorted = [...checks].sort((a, b) => failed(b) - failed(a));
   const greens = sorted.filter((check) => check.level === "green");
@@ -34,4 +35,14 @@ export function checkItems(checks: readonly Check[], all: boolean, more: () => v
     ...items,
     h("div", "rw-check rw-green", { role: "listitem" }, h("span", "rw-dot", { "aria-hidden": "true" }), button),
   ];
+}
+
+/** The checks, those of each thing that they are about in a line of their own, under its name. */
+export function checkGroups(checks: readonly Check[], all: boolean, more: () => void): HTMLElement[] {
+  return [...new Set(checks.map(({ of }) => of ?? ""))].map((of) => {
+    const own = checks.filter((check) => (check.of ?? "") === of);
+    const label = of ? `Checks of ${printable(of)}` : "Checks";
+    const items = h("div", "rw-checks", { role: "list", "aria-label": label }, ...checkItems(own, all, more));
+    return h("div", "rw-check-group", {}, of && h("span", "rw-check-of", {}, printable(of)), items);
+  });
 }

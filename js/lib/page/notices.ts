@@ -1,4 +1,5 @@
 // What has to be said above the picture, from the state of things: errors, a lost kernel, failed checks.
+import { printable } from "../canvas/text";
 import { h } from "../dom/dom";
 import type { Check, Status } from "../wire/model";
 
@@ -55,7 +56,7 @@ export function noticesOf(s: Situation, checks: readonly Check[]): Notice[] {
   if (s.failure !== null && s.failure !== s.status.text)
     out.push({ level: "red", lead: "Error.", text: s.failure, action: { label: "Dismiss", act: s.dismiss } });
   for (const check of checks)
-    if (check.level === "red") out.push({ level: "red", lead: "Do not trust these numbers:", text: check.text });
+    if (check.level === "red") out.push({ level: "red", lead: "Do not trust these numbers:", text: told(check) });
   if (s.offline)
     out.push({
       level: "plain",
@@ -64,6 +65,8 @@ export function noticesOf(s: Situation, checks: readonly Check[]): Notice[] {
     });
   return out;
 }
+
+const told = ({ of, text }: Check): string => printable(of ? `${of}: ${text}` : text);
 
 export function noticeElement(notice: Notice): HTMLElement {
   const el = h("div", `rw-notice rw-${notice.level}`, { role: notice.level === "red" ? "alert" : "status" });

@@ -1,13 +1,14 @@
 // The widget's frame: header, progress line, notices, sentence, picture, side panel, footer; and the words in it.
 import { h, setText, toggle } from "../dom/dom";
-import type { Grid } from "../wire/wire";
-import { checkItems } from "./footer";
+import type { Frame } from "../wire/model";
+import { Enlarge } from "./enlarge";
+import { checkGroups } from "./footer";
+import type { Menu } from "./menu";
 import { noticeElement, noticesOf, type Situation } from "./notices";
 
 export class Shell {
   readonly reset = h("button", "rw-button", { type: "button", title: "Back to the first view" }, "Reset");
   readonly cancel = h("button", "rw-button rw-small", { type: "button" }, "Cancel");
-  readonly inner = h("div", "rw-inner");
   readonly main = h("div", "rw-main");
   readonly side = h("aside", "rw-side", { "aria-label": "Details of the selection" });
   readonly root: HTMLElement;
@@ -17,7 +18,7 @@ export class Shell {
   readonly #sentence = h("div", "rw-sentence");
   readonly #doing = h("span", "rw-doing", { "aria-live": "polite" });
   readonly #blank = h("div", "rw-blank", { "aria-live": "polite" });
-  readonly #checks = h("div", "rw-checks", { role: "list", "aria-label": "Checks" });
+  readonly #checks = h("div", "rw-check-groups");
   readonly #provenance = h("span", "rw-provenance");
   #allChecks = false;
   #said = "";
@@ -26,32 +27,34 @@ export class Shell {
 
   readonly #ownActions: HTMLElement;
 
-  constructor(controls: HTMLElement, actions: HTMLElement, exporter: HTMLElement, ...hidden: HTMLElement[]) {
+  constructor(controls: HTMLElement, actions: HTMLElement, exporter: Menu, inner: HTMLElement, signal: AbortSignal) {
     this.#ownActions = actions;
     this.main.append(this.#blank);
+    // A widget that is a piece of a dashboard enlarges all of it.
+    const enlarge = new Enlarge(() => this.root.closest<HTMLElement>(".rw-dashboard") ?? this.root, signal);
+    const buttons = h("div", "rw-actions", {}, actions, this.reset, exporter.button, enlarge.button);
     this.root = h(
       "div",
       "rw",
       { role: "group" },
-      h("div", "rw-head", {}, this.#title, controls, h("div", "rw-actions", {}, actions, this.reset, exporter)),
+      h("div", "rw-head", {}, this.#title, controls, buttons),
       h("div", "rw-progress", { role: "progressbar", "aria-label": "Python is computing" }, this.#bar),
       this.#notices,
       h("div", "rw-say", {}, this.#sentence, this.#doing, this.cancel),
       h("div", "rw-body", {}, this.main, this.side),
       h("div", "rw-foot", {}, this.#checks, this.#provenance),
-      this.inner,
-      ...hidden,
+      inner,
+      exporter.el,
     );
   }
 
   /** Put the words of the picture on show and of the situation into their places. */
-  tell(grid: Grid | null, situation: Situation): void {
+  tell(frame: Frame | null, empty: boolean, situation: Situation): void {
     const { root } = this;
     const { status, offline, gone, busy, silent } = situation;
-    const frame = grid?.frame;
     const working = !gone && !offline && (status.state === "busy" || (busy && !silent));
     const state = gone ? "disconnected" : status.state === "error" ? "error" : working ? "busy" : "ready";
-    root.dataset.rwState = grid ? state : "loading";
+    root.dataset.rwState = frame ? state : "loading";
     this.#progress(working ? status.progress : undefined);
     root.classList.toggle("rw-own-actions", this.#ownActions.childElementCount > 0);
     root.setAttribute("aria-label", frame?.title ?? "Loading");
@@ -61,7 +64,7 @@ export class Shell {
     setText(this.#doing, working ? status.text || "waiting for Python\u2026" : "");
     toggle(this.cancel, working && status.progress !== undefined);
     setText(this.#provenance, frame?.footer ?? "");
-    this.#inPlaceOfPicture(grid, situation);
+    this.#inPlaceOfPicture(frame, empty, situation);
     // Rebuilt only where it says something new: alerts would be spoken again, an open detail would close.
     const checks = frame?.checks ?? [];
     const notices = noticesOf(situation, checks);
@@ -71,9 +74,9 @@ export class Shell {
     this.#notices.replaceChildren(...notices.map(noticeElement));
     const more = () => {
       this.#allChecks = true;
-      this.tell(grid, situation);
+      this.tell(frame, empty, situation);
     };
-    this.#checks.replaceChildren(...checkItems(checks, this.#allChecks, more));
+    this.#checks.replaceChildren(...checkGroups(checks, this.#allChecks, more));
   }
 
   /** A share that is known fills the line; one that is not runs along it. */
@@ -86,12 +89,12 @@ export class Shell {
     else line.removeAttribute("aria-valuenow");
   }
 
-  #inPlaceOfPicture(grid: Grid | null, { gone, silent, status, failure }: Situation): void {
-    const never = !grid && (gone || silent || status.state === "error" || failure !== null);
-    const waiting = !grid && !never;
-    const empty = grid ? "Nothing to show: the picture has no cells." : "There is no picture yet.";
-    setText(this.#blank, waiting ? "The picture is on its way\u2026" : empty);
+  #inPlaceOfPicture(frame: Frame | null, empty: boolean, { gone, silent, status, failure }: Situation): void {
+    const never = !frame && (gone || silent || status.state === "error" || failure !== null);
+    const waiting = !frame && !never;
+    const words = frame ? "Nothing to show: the picture has no cells." : "There is no picture yet.";
+    setText(this.#blank, waiting ? "The picture is on its way\u2026" : words);
     this.#blank.classList.toggle("rw-waiting", waiting);
-    toggle(this.#blank, !grid?.values.length);
+    toggle(this.#blank, !frame || empty);
   }
 }

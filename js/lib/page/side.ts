@@ -1,38 +1,61 @@
-// The side panel: the details of the selected cell, at once from what the picture knows, then from Python.
+// The side panel: a summary, then the selection: at once from what the parts know of it, then from Python's details.
 
-import { formatAs } from "../canvas/number";
 import { printable } from "../canvas/text";
-import { h, tokenSpan } from "../dom/dom";
-import type { Details, Planes } from "../wire/model";
-import { type Grid, planeValues } from "../wire/wire";
+import { h, toggle, tokenSpan } from "../dom/dom";
+import type { Address, Details, HostModel } from "../wire/model";
+import { same } from "../wire/optimistic";
 import { tokenBars } from "./bars";
+import type { Editing } from "./editing";
 import type { Facts } from "./facts";
+import type { Part } from "./part";
+import { summaryContent } from "./summary";
 
-export interface SideState {
-  /** The selected cell, or null. */
-  facts: Facts | null;
-  /** Python's details, only where they are of this cell. */
-  details: Details | null;
-  /** Details are on their way. */
-  waiting: boolean;
-}
+export class Side {
+  constructor(
+    private readonly el: HTMLElement,
+    private readonly model: HostModel,
+    private readonly parts: readonly Part[],
+    private readonly editing: Editing,
+  ) {}
 
-/** Details of a cell from what an exported page carries. */
-export function offlineDetails(planes: Planes | null, grid: Grid, row: number, col: number): Details | null {
-  if (!planes) return null;
-  const layer = grid.frame.rows[row] ?? row;
-  const whole = planes.known?.find((details) => details.layer === layer && details.pos === col);
-  if (whole) return whole;
-  const values = planeValues(planes, row, col);
-  return {
-    layer,
-    pos: col,
-    rows: planes.labels.map((label, i) => {
-      const value = values[i]!;
-      return { label, value: Number.isNaN(value) ? "not defined" : formatAs(planes.formats[i] ?? "", value) };
-    }),
-    top: [],
-  };
+  /** Python's details of an address, or those that an exported page carries. */
+  details(at: Address): Details | null {
+    const sent = this.model.get("details");
+    const status = this.model.get("status");
+    // While a picture fills, Python's details are those of the last whole one.
+    const fills = status?.state === "busy" && status.progress !== undefined;
+    if (sent && !fills && same(sent.at, at)) return sent;
+    const planes = this.model.get("planes");
+    return planes ? this.#first((part) => part.told?.(at, planes)) : null;
+  }
+
+  /** Fill it for what is selected; `asked`: something is on its way from Python. */
+  fill(at: Address, asked: boolean): void {
+    const facts = this.#first((part) => part.facts?.(at));
+    const details = facts && this.details(at);
+    const summary = this.model.get("summary") ?? null;
+    const { editing } = this;
+    const above = summary
+      ? summaryContent({
+          summary,
+          going: (id) => editing.isDropped(id),
+          drop: editing.possible ? (id) => editing.drop(id) : null,
+        })
+      : [];
+    const hint = this.parts.find((part) => part.hint)?.hint;
+    const below = (summary && !facts) || hint === undefined ? [] : content(facts, details, !details && asked, hint);
+    const all = [...above, ...below, ...this.parts.flatMap((part) => part.more?.() ?? [])];
+    toggle(this.el, all.length > 0);
+    refill(this.el, all);
+  }
+
+  #first<Told>(tell: (part: Part) => Told | null | undefined): Told | null {
+    for (const part of this.parts) {
+      const told = tell(part);
+      if (told) return told;
+    }
+    return null;
+  }
 }
 
 const heading = (f: Facts, details: Details | null): HTMLElement =>
@@ -42,7 +65,7 @@ const heading = (f: Facts, details: Details | null): HTMLElement =>
         "div",
         "rw-heading",
         {},
-        `${f.rowName} ${f.layer} \u00b7 `,
+        `${f.lead} \u00b7 `,
         tokenSpan(f.token),
         h("span", "rw-dim", {}, f.where && ` ${f.where}`),
       );
@@ -51,9 +74,9 @@ const row = (label: string, value: string): HTMLElement =>
   h("div", "rw-row", {}, h("span", "rw-dim", {}, label), h("span", "rw-number", {}, printable(value)));
 
 /** Shown while nothing is selected: what can be done. */
-const empty = (): HTMLElement[] => [
+const empty = (hint: string): HTMLElement[] => [
   h("div", "rw-heading", {}, "Nothing selected"),
-  h("div", "rw-dim rw-line", {}, "Click a cell for its details."),
+  h("div", "rw-dim rw-line", {}, hint),
   h(
     "div",
     "rw-dim rw-line rw-keys",
@@ -67,8 +90,8 @@ const empty = (): HTMLElement[] => [
   ),
 ];
 
-export function sideContent({ facts, details, waiting }: SideState): HTMLElement[] {
-  if (!facts) return empty();
+function content(facts: Facts | null, details: Details | null, waiting: boolean, hint: string): HTMLElement[] {
+  if (!facts) return empty(hint);
   const rows = details?.rows.length ? details.rows : [{ label: facts.label, value: facts.value }, ...facts.also];
   const top = details?.top.length ? details.top : facts.top;
   const out = [
@@ -82,7 +105,7 @@ export function sideContent({ facts, details, waiting }: SideState): HTMLElement
 }
 
 /** Put content in place of the old one; a list keeps its scrolling, and the keyboard its place in it. */
-export function refill(side: HTMLElement, content: readonly HTMLElement[]): void {
+function refill(side: HTMLElement, content: readonly HTMLElement[]): void {
   const list = () => side.querySelector(".rw-chips");
   const buttons = () => [...side.querySelectorAll("button")];
   const scroll = list()?.scrollTop ?? 0;

@@ -14,7 +14,7 @@ function content(f: Facts): DocumentFragment {
       "div",
       "rw-tip-head",
       {},
-      `${f.rowName} ${f.layer} \u00b7 `,
+      `${f.lead} \u00b7 `,
       tokenSpan(f.token),
       h("span", "rw-dim", {}, f.where && ` ${f.where}`),
     ),

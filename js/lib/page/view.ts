@@ -1,5 +1,5 @@
 // How a view of a model begins and ends: whatever ends it, nothing of it stays.
-import type { HostModel } from "../wire/model";
+import type { HostModel, Model } from "../wire/model";
 
 interface View {
   readonly root: HTMLElement;
@@ -19,14 +19,27 @@ export function shown(signal: AbortSignal | undefined, make: (signal: AbortSigna
   return close;
 }
 
+const TRAITS: readonly (keyof Model)[] = [
+  "frame",
+  "selection",
+  "details",
+  "controls",
+  "summary",
+  "actions",
+  "edited",
+  "inner",
+  "status",
+  "offline",
+  "planes",
+];
+
 /** Call `changed` with the name of each trait that is written, until the signal. */
-export function followTraits<Trait extends string>(
+export function followTraits(
   model: Pick<HostModel, "on" | "off">,
-  traits: readonly Trait[],
-  changed: (trait: Trait) => void,
+  changed: (trait: keyof Model) => void,
   signal: AbortSignal,
 ): void {
-  for (const trait of traits) {
+  for (const trait of TRAITS) {
     const told = () => changed(trait);
     model.on(`change:${trait}`, told);
     signal.addEventListener("abort", () => model.off(`change:${trait}`, told));

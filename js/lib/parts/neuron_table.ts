@@ -1,10 +1,12 @@
 // All neurons as a table: searched by number or token, in order of any column, a page of rows at a time.
 
-import type { Cell, Selected } from "../canvas/layout";
+import type { Cell } from "../canvas/layout";
 import { numberText } from "../canvas/number";
 import { printable } from "../canvas/text";
 import { h, setText, toggle, tokenSpan } from "../dom/dom";
-import type { Grid } from "../wire/wire";
+import type { Chosen, Grid } from "../wire/grid";
+import type { TableData } from "../wire/model";
+import { uint32 } from "../wire/wire";
 
 const PAGE = 100;
 
@@ -13,18 +15,9 @@ interface Column {
   values: Float32Array;
 }
 
-/** The picture's own number, then the further ones. */
-const columnsOf = (grid: Grid): Column[] => [
-  { label: grid.frame.words?.column ?? "", values: grid.values },
-  ...grid.also,
-];
-
 /** "3.328": layer and neuron. */
 const nameOf = (grid: Grid, cell: number): string =>
-  `${grid.frame.rows[Math.floor(cell / grid.cols)]}.${grid.frame.tokens[cell % grid.cols]}`;
-
-const wordsOf = (grid: Grid, cell: number): string =>
-  grid.words ? (grid.frame.words?.strings[grid.words[cell]!] ?? "") : "";
+  `${grid.data.rows[Math.floor(cell / grid.cols)]}.${grid.data.tokens[cell % grid.cols]}`;
 
 /** Cells in order of a column; what is not finite comes last, whichever way. */
 export function ordered(values: Float32Array, descending: boolean): Uint32Array {
@@ -55,7 +48,8 @@ export class NeuronTable {
   readonly #more = h("button", "rw-button rw-small", { type: "button" }, "More rows");
   readonly #scroll: HTMLElement;
   #grid: Grid | null = null;
-  #selected: Selected = { row: null, col: null };
+  #words: { column: string; of(cell: number): string } = { column: "", of: () => "" };
+  #selected: Chosen = { row: null, col: null };
   #by = 0;
   #descending = true;
   #order: Uint32Array = new Uint32Array();
@@ -63,7 +57,7 @@ export class NeuronTable {
   #rows = PAGE;
 
   constructor(
-    private readonly select: (cell: Cell) => void,
+    private readonly select: (grid: Grid, cell: Cell) => void,
     signal: AbortSignal,
   ) {
     const table = h("table", "rw-table", {}, h("thead", "", {}, this.#head), this.#body);
@@ -83,11 +77,13 @@ export class NeuronTable {
     this.#body.addEventListener("keydown", (event) => this.#key(event), on);
   }
 
-  show(grid: Grid | null, selected: Selected): void {
+  show(grid: Grid, { column, strings, index }: TableData, selected: Chosen): void {
     const moved = selected.row !== this.#selected.row || selected.col !== this.#selected.col;
     this.#selected = selected;
     if (grid !== this.#grid) {
       this.#grid = grid;
+      const places = uint32(index, grid.values.length, "words");
+      this.#words = { column, of: (cell) => strings[places[cell]!] ?? "" };
       this.#start();
     } else if (moved) this.#mark();
   }
@@ -96,6 +92,11 @@ export class NeuronTable {
   reset(): void {
     this.#search.value = "";
     this.#start();
+  }
+
+  /** The picture's own number, then the further ones. */
+  #columns(grid: Grid): Column[] {
+    return [{ label: this.#words.column, values: grid.values }, ...grid.also];
   }
 
   #start(): void {
@@ -107,7 +108,7 @@ export class NeuronTable {
   #sort(): void {
     const grid = this.#grid;
     if (!grid) return;
-    const columns = columnsOf(grid);
+    const columns = this.#columns(grid);
     this.#order = ordered(columns[this.#by]!.values, this.#descending);
     this.#head.replaceChildren(
       h("th", "", { scope: "col" }, "neuron"),
@@ -143,7 +144,7 @@ export class NeuronTable {
     if (!grid) return;
     const typed = this.#search.value;
     this.#found = typed.trim()
-      ? [...this.#order].filter((cell) => matches(nameOf(grid, cell), wordsOf(grid, cell), typed))
+      ? [...this.#order].filter((cell) => matches(nameOf(grid, cell), this.#words.of(cell), typed))
       : [...this.#order];
     this.#rows = PAGE;
     const total = this.#order.length.toLocaleString("en-US");
@@ -160,9 +161,9 @@ export class NeuronTable {
   #fill(): void {
     const grid = this.#grid;
     if (!grid) return;
-    const columns = columnsOf(grid);
+    const columns = this.#columns(grid);
     for (const cell of this.#found.slice(this.#body.children.length, this.#rows)) {
-      const words = tokenSpan(printable(wordsOf(grid, cell)));
+      const words = tokenSpan(printable(this.#words.of(cell)));
       words.title = words.textContent ?? "";
       this.#body.append(
         h(
@@ -205,7 +206,7 @@ export class NeuronTable {
   #choose(row: HTMLElement | null): void {
     const cell = Number(row?.dataset.cell);
     if (!row || !this.#grid || Number.isNaN(cell)) return;
-    this.select({ row: Math.floor(cell / this.#grid.cols), col: cell % this.#grid.cols });
+    this.select(this.#grid, { row: Math.floor(cell / this.#grid.cols), col: cell % this.#grid.cols });
   }
 
   #key(event: KeyboardEvent): void {

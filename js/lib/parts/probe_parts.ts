@@ -1,9 +1,7 @@
-// What a probe says of one layer, as elements: numbers, confusions, the hardest samples, the causal test, the checks.
+// What a probe says of one layer, as elements: numbers, confusions, the hardest samples, the causal test.
 
 import { printable } from "../canvas/text";
 import { h, tokenSpan } from "../dom/dom";
-import { checkItems } from "../page/footer";
-import type { Check } from "../wire/model";
 import { ellipsis } from "./contexts";
 
 /** A sample that the probe gets wrong: a piece of its prompt, its token on the colour of the score. */
@@ -31,55 +29,18 @@ export interface Effect {
   told: [string, string];
 }
 
-/** A check, and the curves that it is about; "" where there is one curve only. */
-export interface CurveCheck extends Check {
-  of: string;
-}
-
-export interface PanelContent {
-  /** What the curves show, and what they do not prove. */
-  sentence: string;
-  checks: CurveCheck[];
-  footer: string;
-  heading: string;
+export interface ProbeData {
   /** In place of everything else: what to do first. */
   empty: string;
   rows: { label: string; value: string }[];
   confusion: { classes: string[]; counts: string[][]; shares: number[][] } | null;
   hardest: Sample[];
-  /** Classes to choose the direction of; empty where there is one direction only. */
-  labels: string[];
-  label: string;
-  erase: { enabled: boolean; hint: string };
-  causal: { verdict: string; unit: string; effects: Effect[]; checks: Check[] } | null;
+  /** What the causal test is, or why there is none. */
+  hint: string;
+  causal: { verdict: string; unit: string; effects: Effect[] } | null;
 }
 
-/** The checks of each curve in a line of their own, under its name. */
-export function checkGroups(checks: readonly CurveCheck[], all: boolean, more: () => void): HTMLElement[] {
-  return [...new Set(checks.map(({ of }) => of))].map((of) => {
-    const own = checks.filter((check) => check.of === of);
-    const name = of && h("span", "rw-check-of", {}, printable(of));
-    const label = of ? `Checks of ${printable(of)}` : "Checks";
-    return h(
-      "div",
-      "rw-check-group",
-      {},
-      name,
-      h("div", "rw-checks", { role: "list", "aria-label": label }, ...checkItems(own, all, more)),
-    );
-  });
-}
-
-/** All checks, of the curves and of the causal test; what they are about is part of their text. */
-export function loud(content: PanelContent | null): Check[] {
-  const named = (content?.checks ?? []).map(({ of, ...check }) => ({
-    ...check,
-    text: printable(of ? `${of}: ${check.text}` : check.text),
-  }));
-  return [...named, ...(content?.causal?.checks ?? [])];
-}
-
-export const numbers = (rows: PanelContent["rows"]): HTMLElement =>
+export const numbers = (rows: ProbeData["rows"]): HTMLElement =>
   h(
     "div",
     "rw-rows",
@@ -90,7 +51,7 @@ export const numbers = (rows: PanelContent["rows"]): HTMLElement =>
   );
 
 /** Rows are true classes, columns what the probe said; the ground is the share of the row. */
-export function confusion({ classes, counts, shares }: NonNullable<PanelContent["confusion"]>): HTMLElement {
+export function confusion({ classes, counts, shares }: NonNullable<ProbeData["confusion"]>): HTMLElement {
   const name = (text: string) => {
     const el = tokenSpan(printable(text));
     el.title = printable(text);
@@ -180,7 +141,7 @@ export function hardest(samples: readonly Sample[]): HTMLElement {
 }
 
 /** How far the output moves: the probe's direction beside random ones, with the range of one more random one. */
-export function causal({ verdict, unit, effects, checks }: NonNullable<PanelContent["causal"]>): HTMLElement[] {
+export function causal({ verdict, unit, effects }: NonNullable<ProbeData["causal"]>): HTMLElement[] {
   const size = Math.max(...effects.flatMap((effect) => [effect.probe, effect.random, effect.random_high])) || 1;
   const lane = (name: string, value: number, told: string, until?: number) => {
     const bar = h("span", `rw-bar${until === undefined ? "" : " rw-was"}`);
@@ -224,11 +185,5 @@ export function causal({ verdict, unit, effects, checks }: NonNullable<PanelCont
       `Mean size of the change in the ${printable(unit)}. The mark is the upper end of the range in which 95\u00a0% of random directions lie.`,
     ),
     h("div", "rw-causal-effects", {}, ...parts),
-    h(
-      "div",
-      "rw-checks",
-      { role: "list", "aria-label": "Checks of the causal test" },
-      ...checkItems(checks, true, () => {}),
-    ),
   ];
 }

@@ -3,20 +3,23 @@
 /** The synced traits. Only Python writes them; a test on the Python side holds these keys against its class. */
 export interface Model {
   frame: Frame | null;
-  layer: number | null;
-  pos: number | null;
+  /** What is selected; empty where nothing is. */
+  selection: Address;
   details: Details | null;
   controls: Control[];
   summary: Summary | null;
   actions: Action[];
   /** The cells that are changed, for a picture whose clicks change something; a column of null is a whole row. */
-  edited: Place[] | null;
+  edited?: Place[] | null;
   /** Reference of a widget that is shown below this one. */
   inner: string | null;
   status: Status;
   offline: boolean;
-  planes: Planes | null;
+  planes?: Planes | null;
 }
+
+/** Names what is selected in any picture: `layer`, `pos`, `head`, `neuron`, `component`, `token`, ... */
+export type Address = Readonly<Record<string, number | string>>;
 
 /** A binary value as a host hands it over; see wire.ts for what is accepted. Null: fetched by message. */
 export type Buffer = ArrayBuffer | ArrayBufferView | null;
@@ -38,17 +41,33 @@ export interface Check {
   value: number | null;
   limit: number | null;
   text: string;
+  /** What it is about, where a picture shows several things. */
+  of?: string;
 }
 
-/** One picture, atomic: values, labels and scale can never disagree. Row 0 is layer 0, drawn at the bottom. */
+/** One picture, atomic: what its parts show and what is said around them can never disagree. */
 export interface Frame {
   id: number;
+  title: string;
+  sentence: string;
+  footer: string;
+  checks: Check[];
+  /** Paths of the buffers in `parts`, in the order in which a message carries them: "heatmap.data", ... */
+  buffers: string[];
+  /** What each part shows, by the name that the entry gives it. */
+  parts: Record<string, unknown>;
+}
+
+/** A heat map. Row 0 is the lowest layer, drawn at the bottom. */
+export interface HeatmapData {
   shape: [number, number];
   dtype: "float32";
   data: Buffer;
-  /** Names of the buffers, in the order in which a message carries them: "data", "text.index", "top.index", ... */
-  buffers: string[];
+  /** Names of row and column in an address. */
+  axes: [string, string];
   rows: number[];
+  /** Numbers of the columns, where they are not counted from 0. */
+  cols: number[] | null;
   row_name: string;
   /** What a column is, where it is no position. */
   column_name?: string;
@@ -60,12 +79,13 @@ export interface Frame {
   top: { k: number; strings: string[]; index: Buffer; probs: Buffer } | null;
   /** Further numbers of each cell: labels, and a buffer under each one's place in them. */
   also: ({ labels: string[] } & { [place: string]: Buffer | string[] }) | null;
-  /** A text for each cell, for a table beside the picture; `column` heads the picture's own number there. */
-  words?: { column: string; strings: string[]; index: Buffer };
-  title: string;
-  sentence: string;
-  footer: string;
-  checks: Check[];
+}
+
+/** A text for each cell of the heat map, for a table beside it; `column` heads the picture's own number there. */
+export interface TableData {
+  column: string;
+  strings: string[];
+  index: Buffer;
 }
 
 /** A likely token; the probability is null where it is no number. */
@@ -75,8 +95,8 @@ export interface TopToken {
 }
 
 export interface Details {
-  layer: number;
-  pos: number;
+  /** What they are of. */
+  at: Address;
   heading?: string;
   rows: { label: string; value: string }[];
   top: TopToken[];
@@ -189,7 +209,7 @@ export interface Planes {
 
 /** Messages from the front-end, each with an `id` of its own. */
 export type Request =
-  | { kind: "select"; layer: number | null; pos: number | null }
+  | { kind: "select"; at: Address }
   | { kind: "set"; name: string; value: ControlValue }
   | { kind: "reset" }
   | { kind: "cancel" }

@@ -57,7 +57,7 @@ function setUp(send: (content: { id: number; kind: string }) => unknown = () => 
 
 test("a request has an id of its own, is busy after a moment and silent after long", () => {
   const { channel, clock, sent, answer } = setUp();
-  channel.ask({ kind: "select", layer: 1, pos: 2 });
+  channel.ask({ kind: "select", at: { layer: 1, pos: 2 } });
   channel.ask({ kind: "reset" });
   assert.notEqual(sent[0]!.id, sent[1]!.id);
   assert.ok(sent.every(({ id }) => Number.isSafeInteger(id)));

@@ -20,8 +20,7 @@ from resid_widgets.widgets.editing.chips import chip_id, summary
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
 from resid_widgets.widgets.editing.prompts import prompt_from_text, prompt_text
 from resid_widgets.widgets.shell import panel
-from resid_widgets.widgets.shell.base import ResidWidget
-from resid_widgets.widgets.shell.frame import Buffers, encode
+from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Option
 
@@ -30,7 +29,7 @@ HOWS = ("mean", "zero", "resample", "noise", "clamp", "project_out", "patch")
 STREAM_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out")
 
 
-class AblationExplorer(ResidWidget):
+class AblationExplorer(GridWidget):
     """Layer-by-token picture in which a click ablates: the metric, the next tokens and the stream follow in place.
 
     ``AblationExplorer(run, rw.logit_diff(" Mary", " John"))``; in one line ``AblationExplorer(model, "Some text")``.
@@ -133,13 +132,6 @@ class AblationExplorer(ResidWidget):
                 return old.result
         return ablation(run, items, metric, shown=shown)
 
-    def _encode(self, result: GridResult, frame_id: int) -> tuple[dict[str, Any], Buffers]:
-        frame, buffers = encode(result, frame_id)
-        assert isinstance(result, Ablation)
-        if result.shown == "heads":
-            frame["column_name"] = "head"
-        return frame, buffers
-
     def _stated(self, options: Mapping[str, Any], result: GridResult) -> dict[str, Any]:
         assert isinstance(result, Ablation)
         metric = options["metric"]
@@ -156,11 +148,6 @@ class AblationExplorer(ResidWidget):
         if old is not None and old.options["interventions"] != result.interventions:
             past, future = (*past, old.options["interventions"]), ()
         return self._told(replace(new, past=past, future=future))
-
-    def _changing(self, old: State, options: Mapping[str, Any]) -> State:
-        if options.get("mode", old.options["mode"]) != old.options["mode"]:
-            old = self._selecting(old, old.layer, None)  # another picture has other columns
-        return super()._changing(old, options)
 
     def _told(self, state: State) -> State:
         """Return the state with what depends on its interventions and history."""
@@ -222,7 +209,7 @@ class AblationExplorer(ResidWidget):
         return {name: value}
 
     def _details(self, result: GridResult, options: Mapping[str, Any], layer: int, pos: int) -> dict[str, Any]:
-        return panel.details(layer, pos, [(result.scale.label, float(result.values.values[layer, pos]))])
+        return panel.details([(result.scale.label, float(result.values.values[layer, pos]))])
 
     def _planes(self, result: GridResult, options: Mapping[str, Any]) -> dict[str, Any] | None:
         return panel.planes([(result.scale.label, result.values.values)])

@@ -12,8 +12,8 @@ from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import run
 from resid_widgets.sites import Site
 from resid_widgets.widgets.editing.ablation_explorer import STREAM_SITES, AblationExplorer
-from resid_widgets.widgets.shell.base import ResidWidget
 from resid_widgets.widgets.shell.traits import write
+from resid_widgets.widgets.shell.widget import ShellWidget
 
 
 def explorer_on(
@@ -50,10 +50,10 @@ def explorer_on(
 class ShownBelow:
     """Keeps an explorer in view below its heat map until it is closed, as a link keeps a selection."""
 
-    def __init__(self, owner: ResidWidget) -> None:
+    def __init__(self, owner: ShellWidget) -> None:
         self._owner = weakref.ref(owner)
 
-    def drop(self, explorer: ResidWidget) -> None:
+    def drop(self, explorer: ShellWidget) -> None:
         """Take a closed explorer out of view."""
         owner = self._owner()
         if owner is not None and owner.inner is explorer:

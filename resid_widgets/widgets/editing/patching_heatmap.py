@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -26,8 +26,9 @@ from resid_widgets.widgets.editing.cell_explorer import ShownBelow, explorer_on
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
 from resid_widgets.widgets.editing.prompts import prompt_from_text, prompt_text, text_of
 from resid_widgets.widgets.shell import cells, panel
-from resid_widgets.widgets.shell.base import ResidWidget
-from resid_widgets.widgets.shell.frame import Buffers, encode
+from resid_widgets.widgets.shell.frame import Words
+from resid_widgets.widgets.shell.grid import GridWidget
+from resid_widgets.widgets.shell.heatmap import heatmap
 from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Option, same, write
 
@@ -36,7 +37,7 @@ PROMPTS = ("clean", "corrupt")
 _request: ContextVar[Job | None] = ContextVar("request", default=None)  # that the calling thread works on
 
 
-class PatchingHeatmap(ResidWidget):
+class PatchingHeatmap(GridWidget):
     """Layer-by-token (or layer-by-head) picture of activation patching, with both prompts editable in it.
 
     ``PatchingHeatmap(model, clean, corrupt, rw.logit_diff(" Mary", " John"))``
@@ -104,13 +105,14 @@ class PatchingHeatmap(ResidWidget):
             If no cell is selected or named.
         """
         state = self._open()
-        layer, pos = (state.layer if layer is None else layer), (state.pos if pos is None else pos)
+        selected = self._cell(state)
+        layer, pos = (selected[0] if layer is None else layer), (selected[1] if pos is None else pos)
         if layer is None or pos is None:
             raise InputError("No cell is selected: click one first, or name it: w.explore(layer, pos).")
-        chosen = self._selecting(state, layer, pos)
-        assert chosen.layer is not None and chosen.pos is not None and isinstance(state.result, PatchSweep)
-        cell, metric = (chosen.layer, chosen.pos), state.options["metric"]
-        explorer = explorer_on(self._model, state.result, cell, metric, self.inner)
+        chosen = self._selecting(state, self._named(state.result, {"layer": layer, "pos": pos}))
+        row, column = self._cell(chosen)
+        assert row is not None and column is not None and isinstance(state.result, PatchSweep)
+        explorer = explorer_on(self._model, state.result, (row, column), state.options["metric"], self.inner)
         if explorer is not self.inner:
             cells.release(explorer)  # it is closed with this widget, whichever cell runs again
             explorer._links.append(ShownBelow(self))
@@ -167,19 +169,21 @@ class PatchingHeatmap(ResidWidget):
         """Draw what is known so far; the state follows when all is."""
         share = progress.done / max(1, progress.total)
         if share < 1:
-            frame, buffers = self._encode(result, self._next_frame())
+            frame, buffers = self._framed(result)
             if not buffers:
                 write(self, "frame", frame)
             left = f", {progress.seconds_left:.0f} s left" if progress.seconds_left >= 1 else ""
             self._say("busy", f"Patching: {100 * share:.0f} %{left}", progress=share)
 
-    def _encode(self, result: GridResult, frame_id: int) -> tuple[dict[str, Any], Buffers]:
-        assert isinstance(result, PatchSweep)
+    def _words(self, result: PatchSweep) -> Words:
+        return super()._words(result.drawn())
+
+    def _axes(self, result: PatchSweep) -> Mapping[str, Sequence[int | str]]:
+        return super()._axes(result.drawn())
+
+    def _heatmap(self, result: PatchSweep) -> dict[str, Any]:
         drawn = result.drawn()
-        frame, buffers = encode(drawn, frame_id, also=[(result.metric, np.asarray(drawn.raw.values))])
-        if drawn.cells.dims[1] != "pos":
-            frame["column_name"] = "head"
-        return frame, buffers
+        return heatmap(drawn, also=[(result.metric, np.asarray(drawn.raw.values))])
 
     def _stated(self, options: Mapping[str, Any], result: GridResult) -> dict[str, Any]:
         assert isinstance(result, PatchSweep)
@@ -193,19 +197,19 @@ class PatchingHeatmap(ResidWidget):
         new = super()._picture(options, given)
         return new if self._run is None else replace(new, actions=self._buttons(new))
 
-    def _selecting(self, old: State, layer: Any, pos: Any) -> State:
-        new = super()._selecting(old, layer, pos)
+    def _selecting(self, old: State, address: Mapping[str, Any]) -> State:
+        new = super()._selecting(old, address)
         return new if self._run is None else replace(new, actions=self._buttons(new))
 
     def _changing(self, old: State, options: Mapping[str, Any]) -> State:
         if not complete(old.result) and all(same(old.options[name], value) for name, value in options.items()):
             new = self._picture(old.options)  # asked for again: the rest of it
-            return super()._selecting(new, old.layer, old.pos)
+            return self._carrying(new, old.selection)
         moved = {"component", "clean", "corrupt"} & {n for n in options if not same(options[n], old.options[n])}
-        return super()._changing(super()._selecting(old, None, None) if moved else old, options)
+        return super()._changing(replace(old, selection={}, details=None) if moved else old, options)
 
     def _buttons(self, state: State) -> list[dict[str, Any]]:
-        ready = state.layer is not None and state.pos is not None
+        ready = None not in self._cell(state)
         again = panel.action("again", "Finish", True, "Compute the cells that are still empty")
         return [
             *([] if complete(state.result) else [again]),
@@ -244,7 +248,7 @@ class PatchingHeatmap(ResidWidget):
         drawn = result.drawn()
         rows = [("effect, 1 = clean", float(drawn.values.values[layer, pos]))]
         rows += [(result.metric, float(drawn.raw.values[layer, pos])), ("clean run", result.clean)]
-        return panel.details(layer, pos, [*rows, ("corrupt run", result.corrupt)], missing="not computed")
+        return panel.details([*rows, ("corrupt run", result.corrupt)], missing="not computed")
 
     def _planes(self, result: GridResult, options: Mapping[str, Any]) -> dict[str, Any] | None:
         assert isinstance(result, PatchSweep)

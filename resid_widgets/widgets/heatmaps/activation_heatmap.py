@@ -12,11 +12,11 @@ from resid_widgets.analysis.maps.statistics import STATS, stat_name
 from resid_widgets.sites import RESIDUAL
 from resid_widgets.tokens import visible
 from resid_widgets.widgets.shell import panel
-from resid_widgets.widgets.shell.base import ResidWidget
+from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.traits import Option
 
 
-class ActivationHeatmap(ResidWidget):
+class ActivationHeatmap(GridWidget):
     """Layer-by-token picture of one statistic of the stream; a click tells all of them for one cell.
 
     ``ActivationHeatmap(run, "mlp_out", "kurtosis")``, or in one line ``ActivationHeatmap(model, "Some text")``.
@@ -109,10 +109,10 @@ class ActivationHeatmap(ResidWidget):
         assert isinstance(result, ActivationMap)
         rows = [] if self._shown_is_listed(result) else [(result.scale.label, float(result.values.values[layer, pos]))]
         if self._run is None:
-            return panel.details(layer, pos, rows or [(result.scale.label, float(result.raw.values[layer, pos]))])
+            return panel.details(rows or [(result.scale.label, float(result.raw.values[layer, pos]))])
         cell = cell_reading(self._run, options["component"], layer, pos, top=options["top"])
         top = [(visible(token), prob) for token, prob in cell.top]
-        return panel.details(layer, pos, [*rows, *cell.stats], top, "Logit lens here")
+        return panel.details([*rows, *cell.stats], top, "Logit lens here")
 
     def _planes(self, result: GridResult, options: Mapping[str, Any]) -> dict[str, Any] | None:
         assert isinstance(result, ActivationMap)

@@ -10,12 +10,12 @@ from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult
 from resid_widgets.errors import InputError
 from resid_widgets.widgets.shell import panel
-from resid_widgets.widgets.shell.base import ResidWidget
+from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Option
 
 
-class GridHeatmap(ResidWidget):
+class GridHeatmap(GridWidget):
     """What ``result.show()`` opens for sweeps, traces and comparisons: hover or click for the numbers of a cell.
 
     Parameters
@@ -73,8 +73,9 @@ class GridHeatmap(ResidWidget):
 
     def _details(self, result: GridResult, options: Mapping[str, Any], layer: int, pos: int) -> dict[str, Any]:
         missing = "not computed" if isinstance(result, SweepResult) else "not defined"
-        rows = [(name, float(values[layer, pos])) for name, values in _numbers(result)]
-        return panel.details(layer, pos, rows, missing=missing)
+        row = self._axes(result)["layer"].index(layer)
+        rows = [(name, float(values[row, pos])) for name, values in _numbers(result)]
+        return panel.details(rows, missing=missing)
 
     def _planes(self, result: GridResult, options: Mapping[str, Any]) -> dict[str, Any] | None:
         columns = _numbers(result)

@@ -13,14 +13,14 @@ from resid_widgets.analysis.lens.logit_lens import LogitLens, logit_lens
 from resid_widgets.sites import RESIDUAL
 from resid_widgets.tokens import visible
 from resid_widgets.widgets.shell import panel
-from resid_widgets.widgets.shell.base import ResidWidget
-from resid_widgets.widgets.shell.frame import Buffers, encode
+from resid_widgets.widgets.shell.grid import GridWidget
+from resid_widgets.widgets.shell.heatmap import heatmap
 from resid_widgets.widgets.shell.traits import Option, same
 
 BETWEEN = "|"  # what separates tokens in the header's text field: spaces belong to tokens
 
 
-class LogitLensHeatmap(ResidWidget):
+class LogitLensHeatmap(GridWidget):
     """Layer-by-token picture of the logit lens: the top token in each cell, coloured by how sure it is.
 
     ``LogitLensHeatmap(run, targets=" Paris", quantity="rank")``; in one line ``LogitLensHeatmap(model, "Some text")``.
@@ -73,8 +73,8 @@ class LogitLensHeatmap(ResidWidget):
             lens = logit_lens(self._needed_run(), options["top_k"], options["component"], options["targets"])
         return lens_view(lens, options["quantity"], options["target"])
 
-    def _encode(self, result: GridResult, frame_id: int) -> tuple[dict[str, Any], Buffers]:
-        return encode(result, frame_id, _lens(result))
+    def _heatmap(self, result: GridResult) -> dict[str, Any]:
+        return heatmap(result, _lens(result))
 
     def _stated(self, options: Mapping[str, Any], result: GridResult) -> dict[str, Any]:
         lens, targets = _lens(result), options["targets"]
@@ -136,7 +136,7 @@ class LogitLensHeatmap(ResidWidget):
         rows = [(label, float(values[layer, pos])) for label, values in _columns(lens)]
         cell = (array.values[layer, pos] for array in (lens.tokens, lens.probs, lens.token_ids))
         top = [(visible(token), float(prob)) for token, prob, id_ in zip(*cell, strict=True) if id_ >= 0]
-        return panel.details(layer, pos, rows, top, "Likeliest next tokens")
+        return panel.details(rows, top, "Likeliest next tokens")
 
     def _planes(self, result: GridResult, options: Mapping[str, Any]) -> dict[str, Any] | None:
         return panel.planes(_columns(_lens(result)))

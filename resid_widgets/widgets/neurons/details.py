@@ -14,7 +14,8 @@ from resid_widgets.analysis.neurons.result import NeuronPatterns
 from resid_widgets.models.runs.run import Run
 from resid_widgets.tokens import visible
 from resid_widgets.widgets.shell import panel
-from resid_widgets.widgets.shell.frame import TRAIT_LIMIT, Buffers, encode, plain, restored
+from resid_widgets.widgets.shell.frame import plain
+from resid_widgets.widgets.shell.heatmap import heatmap, indexed
 
 COLUMNS = ("max", "mean", "active", "kurtosis")
 """Statistics that the table has beside the picture's own number."""
@@ -25,34 +26,19 @@ KNOWN = 60
 EFFECTS = 6
 
 
-def encode_map(result: NeuronMap, frame_id: int) -> tuple[dict[str, Any], Buffers]:
-    """Return the picture as it travels, with further columns and the top tokens of each neuron for the table."""
+def map_part(result: NeuronMap) -> dict[str, Any]:
+    """Return the picture as it travels, with further columns for the table."""
     patterns = result.patterns
     also = [(name, patterns.stats[name].values) for name in COLUMNS if name != result.order]
-    frame, buffers = encode(result, frame_id, also=also)
-    frame = restored(frame, buffers)
-    words = top_words(patterns.kept, patterns.model)
-    places = {text: n for n, text in enumerate(dict.fromkeys(words))}
+    return heatmap(result, also=also, columns=patterns.neurons)
+
+
+def table_part(result: NeuronMap) -> dict[str, Any]:
+    """Return what the table has beside the picture's numbers: the top tokens of each neuron."""
+    patterns = result.patterns
+    words = np.array(top_words(patterns.kept, patterns.model), dtype=object)
     column = result.order if result.order in STATS else result.scale.label
-    index = np.fromiter((places[text] for text in words), dtype="<u4", count=len(words)).tobytes()
-    frame |= {"column_name": "neuron", "words": {"column": column, "strings": plain(list(places)), "index": index}}
-    frame["buffers"] = [*frame["buffers"], "words.index"]
-    found = {name: _part(frame, name) for name in frame["buffers"]}
-    if sum(map(len, found.values())) <= TRAIT_LIMIT:
-        return frame, {}
-    return _without(frame), found
-
-
-def _part(frame: dict[str, Any], name: str) -> bytes:
-    part, _, key = name.rpartition(".")
-    return (frame[part] if part else frame)[key]
-
-
-def _without(value: Any) -> Any:
-    """Return data with None in place of bytes."""
-    if isinstance(value, dict):
-        return {key: _without(item) for key, item in value.items()}
-    return None if isinstance(value, bytes) else value
+    return {"column": column, **indexed(words)}
 
 
 def neuron_details(result: NeuronMap, layer: int, pos: int, own: Run | None, *, sample: bool = True) -> dict[str, Any]:
@@ -72,7 +58,7 @@ def neuron_details(result: NeuronMap, layer: int, pos: int, own: Run | None, *, 
     rows = [(STATS[name].label, float(patterns.stats[name].values[row, pos])) for name in _listed(patterns)]
     if result.order not in STATS:
         rows.insert(0, (result.scale.label, float(result.values.values[row, pos])))
-    made = panel.details(layer, pos, rows)
+    made = panel.details(rows)
     counts, edges = patterns.histogram(layer, neuron)
     texts: list[dict[str, Any]] = []
     contexts = []
@@ -166,5 +152,11 @@ def known_planes(result: NeuronMap) -> dict[str, Any] | None:
     x = np.where(np.isfinite(result.values.values), result.values.values, -np.inf).ravel()
     first = np.argsort(-x, kind="stable")[:KNOWN]
     places = zip(*np.unravel_index(first, result.values.shape), strict=True)
-    known = [neuron_details(result, patterns.layers[row], int(pos), None, sample=False) for row, pos in places]
+    known = [
+        {
+            **neuron_details(result, patterns.layers[row], int(pos), None, sample=False),
+            "at": {"layer": patterns.layers[row], "neuron": patterns.neurons[pos]},
+        }
+        for row, pos in places
+    ]
     return {**made, "known": known}

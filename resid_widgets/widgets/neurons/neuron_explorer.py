@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ipywidgets import Layout
@@ -17,10 +16,9 @@ from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.results import Result
-from resid_widgets.widgets.neurons.details import encode_map, known_planes, neuron_details
+from resid_widgets.widgets.neurons.details import known_planes, map_part, neuron_details, table_part
 from resid_widgets.widgets.shell import arguments, panel
-from resid_widgets.widgets.shell.base import ResidWidget
-from resid_widgets.widgets.shell.frame import Buffers
+from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Option, place, same
 
@@ -28,7 +26,7 @@ READS = {"v": "by its values", "q": "by its queries", "k": "by its keys"}
 PATTERN_OPTIONS = tuple(name for name in list(inspect.signature(neuron_patterns).parameters)[2:] if name != "stat")
 
 
-class NeuronExplorer(ResidWidget):
+class NeuronExplorer(GridWidget):
     """All neurons of a model over a set of prompts: a picture, a table, and for one of them what it answers to.
 
     ``NeuronExplorer(rw.neuron_patterns(model, prompts))``; in one line ``NeuronExplorer(model, prompts)``.
@@ -107,8 +105,7 @@ class NeuronExplorer(ResidWidget):
     @property
     def neuron(self) -> int | None:
         """The selected neuron, or None."""
-        pos = self._open().pos
-        return None if pos is None else self._patterns.neurons[pos]
+        return self._open().selection.get("neuron")
 
     def pick(self, layer: int, neuron: int) -> None:
         """Select a neuron.
@@ -119,7 +116,8 @@ class NeuronExplorer(ResidWidget):
             If it was not read.
         """
         self._open()
-        self.select(layer, self._column(neuron))
+        self._column(neuron)  # says what is wrong with it
+        self.select(layer=layer, neuron=neuron)
 
     def close(self) -> None:
         """Remove the widget from the page and free its patterns. Waits for nothing."""
@@ -156,9 +154,8 @@ class NeuronExplorer(ResidWidget):
         head = (model.n_layers - 1, 0) if asked["head"] is None else asked["head"]
         return {"token": token, "head": head}
 
-    def _encode(self, result: GridResult, frame_id: int) -> tuple[dict[str, Any], Buffers]:
-        assert isinstance(result, NeuronMap)
-        return encode_map(result, frame_id)
+    def _parts(self, result: NeuronMap) -> dict[str, Mapping[str, Any]]:
+        return {"heatmap": map_part(result), "neurons": table_part(result)}
 
     def _stated(self, options: Mapping[str, Any], result: GridResult) -> dict[str, Any]:
         assert isinstance(result, NeuronMap)
@@ -198,19 +195,18 @@ class NeuronExplorer(ResidWidget):
             return {"head": (int(parts[0]), int(parts[1]))}
         return {name: value}
 
-    def _selecting(self, old: State, layer: Any, pos: Any) -> State:
-        if layer is not None and layer is not ...:  # a layer's number, not its row
+    def _axes(self, result: GridResult) -> Mapping[str, Sequence[int | str]]:
+        return {"layer": self._patterns.layers, "neuron": self._patterns.neurons}
+
+    def _selecting(self, old: State, address: Mapping[str, Any]) -> State:
+        layer = address.get("layer")
+        if layer is not None:  # a layer's number, not its row
             layers = self._patterns.layers
             counted = place("layer", layer, self._patterns.model.n_layers)
             if counted not in layers:
                 raise InputError.about("layer", layer, f"these patterns have layers {list(layers)}", "Choose one.")
-            layer = counted
-        layer = old.layer if layer is ... else layer
-        pos = old.pos if pos is ... else place("pos", pos, len(self._patterns.neurons))
-        if (layer, pos) == (old.layer, old.pos):
-            return old
-        details = None if layer is None or pos is None else self._details(old.result, old.options, layer, pos)
-        return replace(old, layer=layer, pos=pos, details=details)
+            address = {**address, "layer": counted}
+        return super()._selecting(old, address)
 
     def _details(self, result: GridResult, options: Mapping[str, Any], layer: int, pos: int) -> dict[str, Any]:
         assert isinstance(result, NeuronMap)

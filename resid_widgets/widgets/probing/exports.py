@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from resid_widgets.analysis.probing.series import Series
 from resid_widgets.figures.series import draw_series, hovering
 from resid_widgets.results import Files, writable
+from resid_widgets.widgets.shell.exports import as_file
 from resid_widgets.widgets.shell.page import write_whole
 
 if TYPE_CHECKING:
@@ -56,9 +57,18 @@ class ProbeExports(Files):
 
     def _write_page(self, path: str | Path, series: Sequence[Series]) -> Path:
         path = writable(path)
+        return write_whole(path, self._html(series))
+
+    def _exported(self, form: str, series: Sequence[Series]) -> tuple[str, str, bytes]:
+        """Return name, MIME type and content of an export of what is shown."""
+        title = f"Probes {' '.join(each.name for each in series)}"
+        return as_file(form, title, self, lambda: self._html(series))
+
+    def _html(self, series: Sequence[Series]) -> str:
+        """Return the page with the curves and the table."""
         table = self.to_dataframe().to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="", border=0)
         title = html.escape(f"Probes · {', '.join(each.name for each in series)}")
-        return write_whole(path, _PAGE.format(title=title, svg=hovering(self._figure(series), series), table=table))
+        return _PAGE.format(title=title, svg=hovering(self._figure(series), series), table=table)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Add a picture for hosts that show no ipywidgets, and for notebooks that are opened without a kernel."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from _thread import RLock
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -21,6 +20,7 @@ from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.worker import worker_of
 from resid_widgets.widgets.probing.chart import ProbeChart
 from resid_widgets.widgets.probing.choice import LayerChoice
+from resid_widgets.widgets.probing.content import Behind
 from resid_widgets.widgets.probing.drawn import Drawn
 from resid_widgets.widgets.probing.exports import ProbeExports
 from resid_widgets.widgets.probing.fields import FitFields
@@ -34,7 +34,7 @@ from resid_widgets.widgets.probing.live import (
     components_of,
     fit,
 )
-from resid_widgets.widgets.probing.panel import ProbePanel, content_of, nothing_selected
+from resid_widgets.widgets.probing.panel import ProbePanel
 from resid_widgets.widgets.probing.requests import Requests
 from resid_widgets.widgets.probing.selection import LayerSelection
 from resid_widgets.widgets.shell import cells
@@ -109,7 +109,8 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
             self._drawn = Drawn(source, pairs=given_pairs)
             wish = Wish(YOURS if self._own else FIRST_TASK, folds=folds)
         model = self._drawn.model
-        self._chart, self._panel = ProbeChart(self._clicked), ProbePanel(self._asked)
+        self._links: list[Any] = []
+        self._chart, self._panel = ProbeChart(self._clicked), ProbePanel(self, model)
         self._choice = LayerChoice(self._chosen)
         choices = [*([YOURS] if self._own else []), *tasks.names()]
         offered = [wish.component] if model is None else components_of(model)
@@ -120,6 +121,7 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
         self._requests = Requests(worker_of(owner, self._lock), self._fields, self._chart, self._panel)
         self._closed = False
         super().__init__([self._fields, self._chart, self._choice, self._panel], layout=ipywidgets.Layout(width="100%"))
+        self.add_class("rw-dashboard")  # what the panel's button enlarges
         self._redraw()
         if layer is not None:
             self.select(layer)
@@ -186,7 +188,7 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
 
     def wait(self, timeout: Any = None) -> bool:
         """Return when all that was asked for in the browser is done; False if `timeout` seconds were not enough."""
-        return self._requests.wait(timeout)
+        return self._requests.wait(timeout) and self._panel.wait(timeout)
 
     def plot(self) -> Figure:
         """Draw what is shown as a matplotlib figure."""
@@ -204,11 +206,16 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
         self._open()
         return self._write_page(path, self._drawn.series)
 
+    def _file(self, form: str) -> tuple[str, str, bytes]:
+        return self._exported(form, self._drawn.series)
+
     def close(self) -> None:
         """Remove the dashboard from the page and free its results. Waits for nothing."""
         if not self._closed:
             self._closed = True
             self._requests.close()
+            for link in list(self._links):
+                link.drop(self)
             self._drawn.free()
             for widget in (self._fields, self._chart, self._choice, self._panel):
                 widget.close()
@@ -226,26 +233,21 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
         self._show_selection()
 
     def _show_selection(self, label: Any = None) -> None:
+        series = self._at()
+        self._choice.show(self._drawn.series, series, self.layer)
+        self._chart.mark(series.name, self.layer)
+        self._panel.show(self._behind(label))
+
+    def _behind(self, label: Any = None) -> Behind:
+        """Return what stands behind the selection; `label` is a class, or its name."""
         every, series, layer = self._drawn.series, self._at(), self.layer
-        self._choice.show(every, series, layer)
-        self._chart.mark(series.name, layer)
         if layer is None:
-            self._panel.show(nothing_selected(every))
-        else:
-            causal = self._drawn.causal(series.name, layer)
-            self._panel.show(content_of(every, series, layer, label, self._drawn.why_not(series), causal))
+            return Behind(every, series)
+        label = {str(name): name for name in series.result.classes}.get(str(label))
+        causal = self._drawn.causal(series.name, layer)
+        return Behind(every, series, layer, label, self._drawn.why_not(series), causal)
 
     # --- what the page asks for -----------------------------------------------------------------------------------
-
-    def _asked(self, number: Any, content: Mapping[str, Any]) -> None:
-        """Take a message of the panel: only the causal test is asked for there."""
-        if content.get("kind") != "set" or content.get("name") != "erase":
-            self._panel.failed(number, "This message is not understood. Reload the page.")
-            return
-        series, layer, asked = self._at(), self.layer, content.get("value") or ""
-        classes = {str(name): name for name in series.result.classes}
-        label = classes.get(asked) if len(classes) > 2 else None
-        self._requests.erase(number, lambda: self._erased(series, layer, label))
 
     def _start(self) -> None:
         """Fit what the fields say, on the worker."""

@@ -18,7 +18,7 @@ OFTEN = 0.15  # seconds between two looks at a fit
 
 
 class Requests:
-    """Fits and causal tests of one dashboard; of each kind, the latest request wins.
+    """Fits of one dashboard; the latest request wins.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Requests:
                     self._chart.grow(layers, curve)
 
             self._fields.busy(True)
-            self._panel.say("ready")
+            self._panel._say("ready")
             try:
                 found = make(report, stop)
                 if not self._closed and job.claim():
@@ -74,26 +74,13 @@ class Requests:
                     self._chart.grow((), None)
 
         self._fields.say("")
-        self._submit("fit", work, lambda text: None, lambda: None)
 
-    def erase(self, number: Any, make: Callable[[], Any]) -> None:
-        """Run a causal test that the panel asked for.
+        def failed(error: BaseException) -> None:
+            if not self._closed:
+                self._fields.say("")
+                self._panel._say("error", *logged(error))
 
-        Parameters
-        ----------
-        number
-            Of the panel's message, which is answered.
-        make
-            Runs it, and shows it.
-        """
-
-        def work(job: Job) -> None:
-            self._panel.say("busy", "Erasing the direction on each prompt ...")
-            make()
-            self._panel.say("ready")
-            self._panel.done(number)
-
-        self._submit("erase", work, lambda text: self._panel.failed(number, text), lambda: self._panel.done(number))
+        self._worker.submit((self._name, "fit"), work, failed=failed, dropped=lambda: None)
 
     def wait(self, timeout: Any) -> bool:
         """Return when all is done; False if `timeout` seconds were not enough."""
@@ -104,16 +91,3 @@ class Requests:
         self._closed = True
         self.stop.set()
         self._worker.cancel(lambda key: key[0] is self._name)
-
-    def _submit(
-        self, what: str, work: Callable[[Job], None], failed: Callable[[str], None], dropped: Callable[[], None]
-    ) -> None:
-        def told(error: BaseException) -> None:
-            if self._closed:
-                return
-            self._fields.say("")
-            text, detail = logged(error)
-            self._panel.say("error", text, detail)
-            failed(text)
-
-        self._worker.submit((self._name, what), work, failed=told, dropped=dropped)

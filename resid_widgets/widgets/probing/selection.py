@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import traitlets as t
@@ -18,10 +19,13 @@ class LayerSelection(t.HasTraits):
     ----------
     layer, selected
         The selected layer and the name of the curve, or None; both can be set.
+    selection
+        The same as an address, which `resid_widgets.link` shares with other pictures.
     """
 
     layer: Any = t.Any(None)
     selected: Any = t.Any(None)
+    selection: Any = t.Dict(read_only=True)
     _closed = True  # until it is made
     _drawn: Drawn
 
@@ -34,7 +38,7 @@ class LayerSelection(t.HasTraits):
         raise NotImplementedError
 
     def select(self, layer: Any, series: Any = None) -> None:
-        """Select a layer of a curve, by default of the one that is selected, else of the first.
+        """Select a layer of a curve, by default of the one that is selected, else of the first; None selects nothing.
 
         Raises
         ------
@@ -43,6 +47,9 @@ class LayerSelection(t.HasTraits):
         """
         self._open()
         chosen = self._at(series)
+        if layer is None:
+            self._unselect()
+            return
         if isinstance(layer, bool) or layer not in chosen.layers:
             raise InputError.about("layer", layer, f"the layers are {list(chosen.layers)}", "Choose one of them.")
         with self.hold_trait_notifications():
@@ -58,10 +65,19 @@ class LayerSelection(t.HasTraits):
             chosen = self._at(name)
             self.select(layer if layer in chosen.layers else chosen.layers[0], chosen.name)
 
+    def _unselect(self) -> None:
+        self.layer = None
+
+    def _places(self) -> dict[str, Sequence[int | str]]:
+        """Return what can be selected, for `resid_widgets.link`."""
+        self._open()
+        return {"layer": self._at().layers}
+
     @t.observe("layer", "selected")
     def _reselected(self, _: Any) -> None:
         if not self._closed and self._drawn.series:
             self._show_selection()
+            self.set_trait("selection", {} if self.layer is None else {"layer": self.layer})
 
     @t.validate("layer")
     def _valid_layer(self, proposal: Any) -> Any:

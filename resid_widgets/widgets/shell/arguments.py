@@ -12,8 +12,6 @@ from resid_widgets.models.model import as_model
 from resid_widgets.models.runs.run import Run
 from resid_widgets.widgets.shell.traits import Option
 
-OTHERS = ("prompt", "layer", "pos", "layout")  # what every widget takes beside its options
-
 
 def defaults(widget: type) -> dict[str, Any]:
     """Return the options of a widget class with their default values, in the order in which they are written."""
@@ -21,14 +19,14 @@ def defaults(widget: type) -> dict[str, Any]:
     return {name: trait.default_value for name, trait in found if isinstance(trait, Option)}
 
 
-def signature(widget: type) -> Signature:
+def signature(widget: Any) -> Signature:
     """Return the signature that names a widget class' options."""
-    named = {**defaults(widget), **dict.fromkeys(OTHERS)}
+    named = {**defaults(widget), **dict.fromkeys(widget.TAKES)}
     first = [Parameter("source", Parameter.POSITIONAL_ONLY), Parameter("positional", Parameter.VAR_POSITIONAL)]
     return Signature(first + [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in named.items()])
 
 
-def refuse_unknown(widget: type, options: Mapping[str, Any]) -> None:
+def refuse_unknown(widget: Any, options: Mapping[str, Any]) -> None:
     """Refuse what is no option, with the nearest one that is (plain traitlets would swallow a typing error).
 
     Raises
@@ -39,7 +37,7 @@ def refuse_unknown(widget: type, options: Mapping[str, Any]) -> None:
     known = list(defaults(widget))
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, [*known, *OTHERS], n=1)
+            near = difflib.get_close_matches(name, [*known, *widget.TAKES], n=1)
             hint = f"Did you mean {near[0]!r}? " if near else ""
             raise InputError(f"{widget.__name__} has no option {name!r}. {hint}Its options are {', '.join(known)}.")
 

@@ -7,15 +7,16 @@ import io
 import logging
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from resid_widgets.analysis.grid import GridResult
 from resid_widgets.errors import InputError
-from resid_widgets.results import writable
+from resid_widgets.results import Files, writable
 from resid_widgets.widgets.shell.page import write_whole
+from resid_widgets.widgets.shell.widget import ShellWidget
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,19 +28,15 @@ MIME = {"png": "image/png", "svg": "image/svg+xml", "csv": "text/csv", "html": "
 _drawing = threading.Lock()  # matplotlib shares caches between figures
 
 
-class Exports:
+class Exports(ShellWidget):
     """Delegates to the result that is drawn."""
 
     _drawn: tuple[Any, str] | None = None
 
     @property
-    def result(self) -> GridResult:
+    def result(self) -> Any:
         """The result that is drawn."""
-        raise NotImplementedError
-
-    def _page(self) -> str:
-        """Return what is shown as a page."""
-        raise NotImplementedError
+        return self._open().result
 
     def plot(self) -> Figure:
         """Draw as a matplotlib figure."""
@@ -77,28 +74,11 @@ class Exports:
         return write_whole(path, self._page())
 
     def _file(self, form: str) -> tuple[str, str, bytes]:
-        """Return name, MIME type and content of an export of what is shown.
-
-        Raises
-        ------
-        InputError
-            If there is no such format.
-        """
-        if form not in MIME:
-            raise InputError.about("format", form, "there is no such export", f"Use one of {', '.join(MIME)}.")
-        result = self.result
-        if form == "html":
-            data = self._page().encode("utf-8")
-        elif form == "csv":
-            data = result.to_dataframe().to_csv(index=False).encode("utf-8")
-        else:
-            data = draw(result, form, 150)
-        stem = re.sub(r"[^A-Za-z0-9]+", "-", result.title).strip("-").lower()[:60] or "picture"
-        return f"{stem}.{form}", MIME[form], data
+        return as_file(form, self._open().frame["title"], self.result, self._page)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Add a picture for hosts that run no JavaScript, and for notebooks that are opened without a kernel."""
-        bundle = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
+        bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
         data, metadata = bundle
@@ -118,9 +98,29 @@ class Exports:
         return self._drawn[1]
 
 
-def draw(result: GridResult, form: str, dpi: int, *, tight: bool = True) -> bytes:
-    """Return a result's figure as a file's content; not `tight` takes half the time."""
+def as_file(form: str, title: str, shown: Files, page: Callable[[], str]) -> tuple[str, str, bytes]:
+    """Return name, MIME type and content of an export of what is shown.
+
+    Raises
+    ------
+    InputError
+        If there is no such format.
+    """
+    if form not in MIME:
+        raise InputError.about("format", form, "there is no such export", f"Use one of {', '.join(MIME)}.")
+    if form == "html":
+        data = page().encode("utf-8")
+    elif form == "csv":
+        data = shown.to_dataframe().to_csv(index=False).encode("utf-8")
+    else:
+        data = draw(shown, form, 150)
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-").lower()[:60] or "picture"
+    return f"{stem}.{form}", MIME[form], data
+
+
+def draw(shown: Files, form: str, dpi: int, *, tight: bool = True) -> bytes:
+    """Return a figure as a file's content; not `tight` takes half the time."""
     buffer = io.BytesIO()
     with _drawing:
-        result.plot().savefig(buffer, format=form, dpi=dpi, bbox_inches="tight" if tight else None)
+        shown.plot().savefig(buffer, format=form, dpi=dpi, bbox_inches="tight" if tight else None)
     return buffer.getvalue()

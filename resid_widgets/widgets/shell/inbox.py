@@ -15,7 +15,7 @@ from resid_widgets.widgets.shell.state import State
 log = logging.getLogger(__name__)
 
 PAGE_BITS = 20
-"""Ids of one page have what is above these bits in common, see ``js/lib/channel.ts``."""
+"""Ids of one page have what is above these bits in common, see ``js/lib/wire/channel.ts``."""
 
 REMEMBERED = 64
 """Kinds of requests whose newest id is kept."""
@@ -33,7 +33,7 @@ class Host(Protocol):
     def _open(self) -> State: ...
     def _request(self, what: str, work: Callable[[Job], None], **told: Callable[..., Any]) -> None: ...
     def _drop_requests(self) -> None: ...
-    def _apply_selection(self, layer: Any, pos: Any, job: Job) -> None: ...
+    def _apply_selection(self, at: Any, job: Job) -> None: ...
     def _apply_change(self, name: str, value: Any, job: Job) -> None: ...
     def _apply_reset(self, job: Job) -> None: ...
     def _apply_action(self, name: str, job: Job) -> None: ...
@@ -50,7 +50,7 @@ class Inbox:
     ===========  =======================  ================================================================
     kind         beside it                answer
     ===========  =======================  ================================================================
-    ``select``   ``layer``, ``pos``       done, when the traits are written
+    ``select``   ``at``: an address       done, when the traits are written
     ``set``      ``name``, ``value``      done, when the new picture is sent
     ``reset``                             done
     ``act``      ``name``                 done, when the action of that button is done; each counts
@@ -82,8 +82,8 @@ class Inbox:
     def _dispatch(self, content: Any, number: Any) -> None:
         widget = self._widget
         match content:
-            case {"kind": "select", "layer": layer, "pos": pos}:
-                self._ask(number, "select", lambda job: widget._apply_selection(layer, pos, job))
+            case {"kind": "select", "at": at}:
+                self._ask(number, "select", lambda job: widget._apply_selection(at, job))
             case {"kind": "set", "name": str(name), "value": value}:
                 if name not in {control["name"] for control in widget._open().controls}:
                     raise InputError.about("name", name, "this picture has no such control", "Reload the page.")

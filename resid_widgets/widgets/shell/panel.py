@@ -56,21 +56,17 @@ def _control(kind: str, name: str, label: str, value: Any, *, visible: bool = Tr
 
 
 def details(
-    layer: int,
-    pos: int,
     rows: Iterable[tuple[str, float]],
     top: Iterable[tuple[str, float]] = (),
     top_label: str | None = None,
     missing: str = "not defined",
 ) -> dict[str, Any]:
-    """Describe the side panel of one cell: labelled numbers, then bars of token probabilities.
+    """Describe the side panel of what is selected: labelled numbers, then bars of token probabilities.
 
     `missing` is what stands for NaN.
     """
     return plain(
         {
-            "layer": layer,
-            "pos": pos,
             "rows": [
                 {"label": label, "value": missing if math.isnan(value) else number_text(value)} for label, value in rows
             ],

@@ -6,12 +6,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import ipywidgets
 import traitlets
 
-from resid_widgets.analysis.grid import GridResult
 from resid_widgets.errors import InputError
 from resid_widgets.models.worker import Job
 from resid_widgets.widgets.shell.frame import Buffers
@@ -32,10 +31,10 @@ class State:
         The same as it travels; see `resid_widgets.widgets.shell.frame`.
     controls
         What the header offers.
-    layer, pos
-        The selection.
+    selection
+        The address of what is selected, as ``{"layer": 2, "pos": 5}``; empty where nothing is.
     details
-        The side panel of the selected cell.
+        The side panel of what is selected.
     summary
         What the side panel says whatever is selected, or None.
     actions
@@ -50,12 +49,11 @@ class State:
     """
 
     options: Mapping[str, Any]
-    result: GridResult
+    result: Any
     frame: dict[str, Any]
     buffers: Buffers
     controls: list[dict[str, Any]]
-    layer: int | None = None
-    pos: int | None = None
+    selection: Mapping[str, Any] = field(default_factory=dict)
     details: dict[str, Any] | None = None
     summary: dict[str, Any] | None = None
     actions: list[dict[str, Any]] = field(default_factory=list)
@@ -73,6 +71,9 @@ class Stateful(ipywidgets.DOMWidget):
     from; otherwise it computes again. Front-end and observers are told with no lock held, so that an observer may
     run the model or set other widgets.
     """
+
+    WRITTEN: ClassVar[tuple[str, ...]] = ("frame", "controls", "selection", "details", "summary", "actions")
+    """Traits that are fields of the state."""
 
     _state: State | None = None
     _lock: Any
@@ -114,7 +115,7 @@ class Stateful(ipywidgets.DOMWidget):
         if old is None or new.options is not old.options:
             for name, value in new.options.items():
                 write(self, name, value)
-        for name in ("frame", "controls", "layer", "pos", "details", "summary", "actions", "edited"):
+        for name in self.WRITTEN:
             if old is None or getattr(new, name) is not getattr(old, name):
                 write(self, name, getattr(new, name))
 

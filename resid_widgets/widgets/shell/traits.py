@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import traitlets
@@ -36,6 +37,14 @@ def write(obj: traitlets.HasTraits, name: str, value: Any) -> None:
     traitlets.TraitType.set(getattr(type(obj), name), obj, value)
 
 
+class Address(traitlets.Dict):
+    """What is selected, as ``{"layer": 2, "pos": 5}``; nothing is ``{}`` or None. Assigning replaces it as a whole."""
+
+    def set(self, obj: Any, value: Any) -> None:
+        """Hand the wish to the widget, which writes this trait together with the details."""
+        obj.select_at(value)
+
+
 def place(name: str, value: Any, count: int) -> int | None:
     """Return a layer or position counted from 0, or None.
 
@@ -46,11 +55,35 @@ def place(name: str, value: Any, count: int) -> int | None:
     """
     if value is None:
         return None
-    whole = not isinstance(value, bool) and hasattr(value, "__index__")
-    if not whole or not -count <= value.__index__() < count:
+    if not _whole(value) or not -count <= value.__index__() < count:
         rule = f"a whole number from 0 to {count - 1} is needed"
         raise InputError.about(name, value, rule, "Negative numbers count from the end; None selects nothing.")
     return value.__index__() % count
+
+
+def placed(name: str, value: Any, labels: Sequence[int | str]) -> Any:
+    """Return the one of an axis' `labels` that is meant, or None: by its name, or by its number.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if value is None:
+        return None
+    if list(labels) == list(range(len(labels))):
+        return place(name, value, len(labels))
+    value = value.__index__() if _whole(value) else value
+    if isinstance(value, int) and not isinstance(value, bool) and -len(labels) <= value < 0:
+        return labels[value]
+    if isinstance(value, bool) or not isinstance(value, int | str) or value not in labels:
+        some = [*map(str, labels[:12]), *(["..."] if len(labels) > 12 else [])]
+        raise InputError.about(name, value, f"there is {', '.join(some)}", "Choose one of them; None selects nothing.")
+    return value
+
+
+def _whole(value: Any) -> bool:
+    return not isinstance(value, bool) and hasattr(value, "__index__")
 
 
 def same(a: Any, b: Any) -> bool:

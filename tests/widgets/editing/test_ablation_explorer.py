@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.widgets.pictures import drawn, shown
+
 OTHER = [2, 6, 10, 21, 34, 5, 61]  # another prompt of seven tokens
 SHORT = [2, 6, 10, 21]
 METRIC_WORDS = "logit difference [7] − [8]"
@@ -79,7 +81,7 @@ def test_it_starts_with_nothing_changed(explorer, llama_run):
     import resid_widgets as rw
 
     assert (explorer.interventions, explorer.edited, explorer.layer, explorer.pos) == ((), [], None, None)
-    assert not np.frombuffer(explorer.frame["data"], "<f4").any()
+    assert not np.frombuffer(shown(explorer)["data"], "<f4").any()
     assert explorer.summary["name"] == METRIC_WORDS
     assert explorer.summary["change"] == ""
     assert explorer.summary["chips"] == []
@@ -200,7 +202,7 @@ def test_set_then_read_is_never_stale(explorer, front, llama_run, metric):
     found = rw.ablation(llama_run, items, metric)
     assert explorer.interventions == tuple(items)
     assert (explorer.result.before, explorer.result.after) == (found.before, found.after)
-    np.testing.assert_array_equal(np.frombuffer(explorer.frame["data"], "<f4").reshape(4, 7), found.values.values)
+    np.testing.assert_array_equal(drawn(explorer), found.values.values)
     assert number(explorer.summary["now"]) == pytest.approx(found.after, rel=0.01)
     assert number(explorer.summary["change"]) == pytest.approx(found.after - found.before, rel=0.01)
     (update,) = front.updates  # one message
@@ -273,7 +275,7 @@ def test_a_message_that_comes_late_does_not_take_the_place_of_a_later_one(llama_
     both, one = [[1, 2], [2, 3]], [[1, 2]]
     for number, on in ((first + 3, both), (first + 1, one)):
         shown.post({"id": number, "kind": "edit", "batch": 0, "on": on, "off": [], "drop": []})
-        shown.post({"id": number + 1, "kind": "select", "layer": on[-1][0], "pos": on[-1][1]})
+        shown.post({"id": number + 1, "kind": "select", "at": {"layer": on[-1][0], "pos": on[-1][1]}})
     assert widget.wait(120)
     assert sorted(widget.edited) == both
     assert (widget.layer, widget.pos) == (2, 3)
@@ -555,8 +557,11 @@ def test_heads_are_columns_in_mode_heads(explorer, front, llama_run, metric):
 
     explorer.select(2, 6)
     front.ask("set", name="mode", value="heads")
-    assert (explorer.frame["shape"], explorer.frame["column_name"]) == ([4, 4], "head")
-    assert explorer.frame["tokens"] == ["head 0", "head 1", "head 2", "head 3"]
+    assert (shown(explorer)["shape"], shown(explorer)["column_name"]) == (
+        [4, 4],
+        "head",
+    )
+    assert shown(explorer)["tokens"] == ["head 0", "head 1", "head 2", "head 3"]
     assert (explorer.layer, explorer.pos) == (2, None)  # a position is no head
     assert not control(explorer, "site")["visible"]
     edit(front, [2, 3])
@@ -568,8 +573,8 @@ def test_heads_are_columns_in_mode_heads(explorer, front, llama_run, metric):
     assert active(explorer)[1] == "mean z[layer 1]"
     explorer.mode = "cells"
     assert explorer.edited == []
-    assert "column_name" not in explorer.frame
-    assert explorer.frame["shape"] == [4, 7]
+    assert "column_name" not in shown(explorer)
+    assert shown(explorer)["shape"] == [4, 7]
     assert len(explorer.interventions) == 2
 
 

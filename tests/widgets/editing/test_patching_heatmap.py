@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.widgets.pictures import drawn, shown
+
 CLEAN, CORRUPT = [1, 5, 9, 20, 33, 4, 60], [1, 5, 10, 20, 33, 7, 60]
 OTHER = [1, 6, 9, 20, 34, 4, 60]
 TEXTS = " Mary gave w20 w21", " gave gave w20 w22"  # four words each
@@ -54,10 +56,6 @@ def action(widget: Any, name: str) -> dict[str, Any]:
     return next(action for action in widget.actions if action["name"] == name)
 
 
-def drawn(widget: Any) -> np.ndarray:
-    return np.frombuffer(widget.frame["data"], "<f4").reshape(widget.frame["shape"])
-
-
 @pytest.fixture
 def slow(monkeypatch) -> Iterator[Any]:
     """Make sweeps come in many waves, and stop after the first until told to go on."""
@@ -95,11 +93,11 @@ def test_the_picture_is_what_the_function_returns(heatmap, llama, metric):
 
     found = rw.patch_sweep(llama, CLEAN, CORRUPT, metric)
     np.testing.assert_allclose(drawn(heatmap), found.values.values, rtol=1e-6, equal_nan=True)
-    assert heatmap.frame["also"]["labels"] == [found.metric]
-    raw = np.frombuffer(heatmap.frame["also"]["0"], "<f4").reshape(4, TOKENS)
+    assert shown(heatmap)["also"]["labels"] == [found.metric]
+    raw = np.frombuffer(shown(heatmap)["also"]["0"], "<f4").reshape(4, TOKENS)
     np.testing.assert_allclose(raw, found.raw.values, rtol=1e-6)
     assert (heatmap.component, heatmap.direction, heatmap.metric) == ("resid_pre", "denoise", metric)
-    assert heatmap.frame["tokens"][2] == "[9]/[10]"  # the prompts, aligned
+    assert shown(heatmap)["tokens"][2] == "[9]/[10]"  # the prompts, aligned
     assert "clean stands before corrupt" in heatmap.frame["sentence"]
     assert (heatmap.edited, heatmap.summary, heatmap.inner) == (None, None, None)
 
@@ -112,7 +110,10 @@ def test_it_is_made_from_a_model_a_bridge_or_a_run(worded, llama, llama_run, met
     widget = rw.PatchingHeatmap(worded, *TEXTS, rw.log_prob(3), component="z", direction="noise", layer=1, pos=2)
     assert (widget.clean, widget.corrupt) == TEXTS
     assert [control(widget, name)["value"] for name in ("clean", "corrupt")] == list(TEXTS)
-    assert (widget.frame["column_name"], widget.frame["shape"]) == ("head", [4, 4])
+    assert (shown(widget)["column_name"], shown(widget)["shape"]) == (
+        "head",
+        [4, 4],
+    )
     assert (widget.layer, widget.pos) == (1, 2)
     from_run = rw.PatchingHeatmap(rw.run(worded, TEXTS[0]), TEXTS[1], rw.log_prob(3))
     assert from_run.clean == TEXTS[0]
@@ -197,8 +198,8 @@ def test_set_then_read_is_never_stale(heatmap, front, llama, metric):
     assert (heatmap.layer, heatmap.pos) == (1, 3)  # the same cells
     assert len(front.updates) == 1
     heatmap.change(component="v", direction="denoise")
-    assert (heatmap.frame["shape"], heatmap.layer, heatmap.pos) == ([4, 2], None, None)
-    assert heatmap.frame["tokens"] == ["key-value head 0", "key-value head 1"]
+    assert (shown(heatmap)["shape"], heatmap.layer, heatmap.pos) == ([4, 2], None, None)
+    assert shown(heatmap)["tokens"] == ["key-value head 0", "key-value head 1"]
     heatmap.corrupt = OTHER
     assert heatmap.result.provenance.token_ids == tuple(OTHER)
 
@@ -292,11 +293,11 @@ def test_both_prompts_can_be_changed_one_after_the_other(worded_heatmap, page):
     front = page(worded_heatmap)
     longer = " Mary gave w20 w21 w23", " gave gave w20 w22 w23"
     assert front.ask("set", name="clean", value=longer[0])[0]["kind"] == "error"
-    assert front.ask("select", layer=1, pos=1)[0]["kind"] == "done"  # looking around loses nothing
+    assert front.ask("select", at={"layer": 1, "pos": 1})[0]["kind"] == "done"  # looking around loses nothing
     assert control(worded_heatmap, "clean")["value"] == longer[0]
     assert front.ask("set", name="corrupt", value=longer[1])[0]["kind"] == "done"
     assert (worded_heatmap.clean, worded_heatmap.corrupt) == longer
-    assert worded_heatmap.frame["shape"] == [4, 5]
+    assert shown(worded_heatmap)["shape"] == [4, 5]
     assert all("refused" not in c for c in worded_heatmap.controls)
     assert front.ask("set", name="clean", value="Mary")[0]["kind"] == "error"
     front.ask("reset")
@@ -486,7 +487,8 @@ def test_the_side_panel_has_normalised_and_raw_values(heatmap):
 )
 def test_a_cell_opens_in_the_explorer_with_its_own_number(heatmap, front, component, direction):
     heatmap.change(component=component, direction=direction)
-    front.ask("select", layer=1, pos=1)
+    column = {"z": "head", "v": "kv_head", "pattern": "head"}.get(component, "pos")
+    assert front.ask("select", at={"layer": 1, column: 1})[0]["kind"] == "done"
     assert front.ask("act", name="explore")[0]["kind"] == "done"
     explorer = heatmap.explorer
     assert explorer.result.after == pytest.approx(float(heatmap.result.raw[1, 1]), abs=1e-5)
@@ -564,10 +566,10 @@ def test_a_result_shows_itself(llama, metric, page):
     with pytest.raises(rw.InputError, match="no run"):
         widget.explore(1, 1)
     by_head = rw.patch_sweep(llama, CLEAN, CORRUPT, metric, component="z", by="head_pos", progress=False).show()
-    assert by_head.frame["shape"] == [4, TOKENS]
+    assert shown(by_head)["shape"] == [4, TOKENS]
     assert "the head with the largest effect" in by_head.frame["title"]
     batch = rw.patch_sweep(llama, [CLEAN, OTHER], [CORRUPT, CLEAN], metric, progress=False).show()
-    assert batch.frame["shape"] == [4, TOKENS]
+    assert shown(batch)["shape"] == [4, TOKENS]
 
 
 def test_it_leaves_as_files(heatmap, front, tmp_path):

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.widgets.pictures import drawn, shown
+
 
 def rows(widget) -> dict[str, str]:
     return {row["label"]: row["value"] for row in widget.details["rows"]}
@@ -18,8 +20,8 @@ def test_the_picture_is_what_the_function_returns(llama_run):
     choices: list[dict[str, Any]] = [{}, {"stat": "dimension", "dim": 5}, {"per_layer": True}]
     for options in [*choices, {"component": "attn_out", "stat": "kurtosis"}]:
         widget, result = rw.ActivationHeatmap(llama_run, **options), rw.activation_map(llama_run, **options)
-        shown = np.frombuffer(widget.frame["data"], "<f4").reshape(widget.frame["shape"])
-        assert np.array_equal(shown, result.values.values, equal_nan=True)
+        found = drawn(widget)
+        assert np.array_equal(found, result.values.values, equal_nan=True)
         assert widget.frame["title"] == result.title
         assert widget.to_dataframe().equals(result.to_dataframe())
 
@@ -105,11 +107,10 @@ def test_a_run_that_kept_little_offers_little(make_model):
 def test_one_position_and_odd_words(words, make_model):
     import resid_widgets as rw
 
-    assert rw.ActivationHeatmap(make_model("llama"), [5], layer=0, pos=0).frame["shape"] == [4, 1]
+    assert rw.ActivationHeatmap(make_model("llama"), [5], layer=0, pos=0).frame["parts"]["heatmap"]["shape"] == [4, 1]
     widget = rw.ActivationHeatmap(words)
-    shown = "".join(widget.frame["tokens"])
-    assert not set("\n\t\u200b\u202e ") & set(shown)
-    assert "<script>alert(1)</script>" in widget.frame["tokens"]
+    assert not set("\n\t\u200b\u202e ") & set("".join(shown(widget)["tokens"]))
+    assert "<script>alert(1)</script>" in shown(widget)["tokens"]
 
 
 def test_a_result_shows_itself(llama_run):

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.widgets.pictures import drawn, shown
+
 CLEAN, CORRUPT = [1, 5, 10, 20, 33, 7, 60], [1, 5, 11, 20, 33, 9, 60]
 
 
@@ -19,10 +21,6 @@ def metric() -> Any:
 
 def rows(widget) -> dict[str, str]:
     return {row["label"]: row["value"] for row in widget.details["rows"]}
-
-
-def drawn(widget) -> np.ndarray:
-    return np.frombuffer(widget.frame["data"], "<f4").reshape(widget.frame["shape"])
 
 
 def test_a_sweep_is_hovered_over(llama_run, metric):
@@ -43,7 +41,7 @@ def test_of_three_dims_the_largest_head_is_drawn(llama_run, metric):
 
     result = rw.ablation_sweep(llama_run, metric, "z", "zero", by="head_pos", progress=False)
     widget = result.show()
-    assert widget.frame["shape"] == [4, len(CLEAN)]
+    assert shown(widget)["shape"] == [4, len(CLEAN)]
     assert "the head with the largest effect" in widget.frame["title"]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.widgets.pictures import drawn, shown
+
 
 def control(widget, name) -> dict:
     return next(control for control in widget.controls if control["name"] == name)
@@ -14,8 +16,8 @@ def test_the_picture_is_what_the_function_returns(llama_run):
     import resid_widgets as rw
 
     widget, lens = rw.LogitLensHeatmap(llama_run, 3, component="resid_mid"), rw.logit_lens(llama_run, 3, "resid_mid")
-    assert np.array_equal(np.frombuffer(widget.frame["data"], "<f4").reshape(4, 7), lens.values.values)
-    assert widget.frame["top"]["k"] == widget.top_k == 3
+    assert np.array_equal(drawn(widget), lens.values.values)
+    assert shown(widget)["top"]["k"] == widget.top_k == 3
     assert widget.result is widget.lens
 
 
@@ -36,7 +38,7 @@ def test_other_numbers_of_the_same_lens_are_drawn_without_reading_it_again(worde
         "target_probability": lens.target_probs.values[..., 1],
     }[quantity]
     assert widget.lens is lens
-    assert np.allclose(np.frombuffer(widget.frame["data"], "<f4").reshape(4, 4), expected)
+    assert np.allclose(np.frombuffer(shown(widget)["data"], "<f4").reshape(4, 4), expected)
     assert widget.result.provenance.options["quantity"] == quantity
     assert widget.to_dataframe().equals(lens.to_dataframe())
     assert ("·gave" in widget.frame["title"]) is (quantity in ("rank", "target_probability"))

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.widgets.pictures import shown
+
 PROMPTS = [[1, 5, 9, 20, 33], [4, 60, 2, 8], [7, 7, 11, 3, 5, 9], [20, 33, 1, 5]]
 LABELS = ["a", "b", "a", "b"]
 
@@ -50,17 +52,20 @@ def test_it_starts_at_the_largest_neuron_with_everything_in_one_message(explorer
     assert (explorer.layer, explorer.neuron) == patterns.largest
     assert explorer.patterns is patterns
     frame = comm.opened["data"]["state"]["frame"]
-    assert frame["shape"] == [4, 48]
-    assert frame["column_name"] == "neuron"
-    assert frame["buffers"] == ["data", "also.0", "also.1", "also.2", "words.index"]
-    np.testing.assert_array_equal(floats(explorer.frame["data"]), patterns.values.values)
-    assert frame["also"]["labels"] == ["mean", "active", "kurtosis"]
-    np.testing.assert_allclose(floats(explorer.frame["also"]["1"]), patterns.stats["active"].values, rtol=1e-6)
+    assert frame["parts"]["heatmap"]["shape"] == [4, 48]
+    assert frame["parts"]["heatmap"]["column_name"] == "neuron"
+    assert frame["buffers"] == [
+        *(f"heatmap.{name}" for name in ("data", "also.0", "also.1", "also.2")),
+        "neurons.index",
+    ]
+    np.testing.assert_array_equal(floats(shown(explorer)["data"]), patterns.values.values)
+    assert frame["parts"]["heatmap"]["also"]["labels"] == ["mean", "active", "kurtosis"]
+    np.testing.assert_allclose(floats(shown(explorer)["also"]["1"]), patterns.stats["active"].values, rtol=1e-6)
     assert "NeuronExplorer(" in repr(explorer)
 
 
 def test_each_row_of_the_table_has_its_most_active_tokens(explorer, patterns):
-    words = explorer.frame["words"]
+    words = explorer.frame["parts"]["neurons"]
     index = np.frombuffer(words["index"], "<u4")
     from resid_widgets.tokens import visible
 
@@ -76,14 +81,14 @@ def test_a_model_and_prompts_are_enough(worded, patterns):
     widget = rw.NeuronExplorer(worded, PROMPTS, component="resid_post", layers=[1, 3], stat="std", layer=3, neuron=7)
     assert widget.patterns.component == "resid_post"
     assert (widget.layer, widget.neuron, widget.stat) == (3, 7, "std")
-    assert widget.frame["rows"] == [1, 3]
-    assert widget.details["layer"] == 3
+    assert shown(widget)["rows"] == [1, 3]
+    assert widget.details["at"]["layer"] == 3
     assert rw.NeuronExplorer(worded.bridge, PROMPTS).neuron is not None
     one = rw.NeuronExplorer(rw.run(worded, [3, 5, 9]))
     assert one.patterns.stats.attrs["n"] == 2
-    shown = patterns.show()
-    assert isinstance(shown, rw.NeuronExplorer)
-    assert shown.patterns is patterns
+    made = patterns.show()
+    assert isinstance(made, rw.NeuronExplorer)
+    assert made.patterns is patterns
     names = list(inspect.signature(rw.NeuronExplorer).parameters)
     assert names == ["source", "prompts", "layer", "neuron", "layout", "stat", "token", "head", "reads", "text"]
 
@@ -131,7 +136,7 @@ def test_details_are_what_the_functions_return(explorer, patterns):
     explorer.pick(2, 31)
     told = explorer.details
     neuron = told["neuron"]
-    assert (told["layer"], told["pos"], told["heading"]) == (2, 31, "neuron 2.31")
+    assert told["heading"] == "neuron 2.31"
     assert [row["label"] for row in told["rows"]][:2] == ["largest activation", "smallest activation"]
     assert "share of positions above the threshold" not in [row["label"] for row in told["rows"]]
     counts, edges = patterns.histogram(2, 31)
@@ -170,11 +175,11 @@ def test_a_click_selects_and_a_layer_is_named_by_its_number(patterns, worded, pa
     import resid_widgets as rw
 
     widget = rw.NeuronExplorer(rw.neuron_patterns(worded, PROMPTS, layers=[1, 3], neurons=[4, 9, 40]))
-    answer, _ = page(widget).ask("select", layer=3, pos=2)
+    answer, _ = page(widget).ask("select", at={"layer": 3, "neuron": 40})
     assert answer["kind"] == "done"
     assert (widget.layer, widget.pos, widget.neuron) == (3, 2, 40)
     assert widget.details["heading"] == "neuron 3.40"
-    answer, _ = page(widget).ask("select", layer=0, pos=2)
+    answer, _ = page(widget).ask("select", at={"layer": 0, "neuron": 40})
     assert answer["kind"] == "error"
     assert "layers [1, 3]" in answer["text"]
     assert (widget.layer, widget.neuron) == (3, 40)
@@ -191,9 +196,9 @@ def test_the_picture_is_what_is_asked_for(explorer, patterns, stat):
     explorer.stat = stat
     kind, _, label = stat.partition(" ")
     expected = patterns.stats[kind] if not label else patterns.stats[kind].sel(label=label)
-    np.testing.assert_allclose(floats(explorer.frame["data"]), expected.values, rtol=1e-6)
-    assert explorer.frame["words"]["column"] == (stat if not label else explorer.result.scale.label)
-    assert kind not in explorer.frame["also"]["labels"]
+    np.testing.assert_allclose(floats(shown(explorer)["data"]), expected.values, rtol=1e-6)
+    assert explorer.frame["parts"]["neurons"]["column"] == (stat if not label else explorer.result.scale.label)
+    assert kind not in shown(explorer)["also"]["labels"]
 
 
 def test_neurons_for_a_token_and_for_a_head(explorer, patterns, front):
@@ -210,7 +215,7 @@ def test_neurons_for_a_token_and_for_a_head(explorer, patterns, front):
     assert explorer.head == (2, 1)
     best = patterns.top(head=(2, 1), k=1)
     assert explorer.result.as_patterns().largest == (best["layer"][0], best["neuron"][0])
-    assert np.isnan(floats(explorer.frame["data"])[2:]).all()  # it cannot read what comes after it
+    assert np.isnan(floats(shown(explorer)["data"])[2:]).all()  # it cannot read what comes after it
     front.ask("set", name="reads", value="k")
     assert "K-composition" in explorer.frame["title"]
 
@@ -280,7 +285,7 @@ def test_a_large_picture_comes_by_message(worded, page):
 
     widget = rw.NeuronExplorer(worded, PROMPTS)
     small = widget.frame
-    assert small["data"] is not None
+    assert small["parts"]["heatmap"]["data"] is not None
     original = neuron_details.TRAIT_LIMIT
     try:
         neuron_details.TRAIT_LIMIT = 1000
@@ -288,12 +293,12 @@ def test_a_large_picture_comes_by_message(worded, page):
     finally:
         neuron_details.TRAIT_LIMIT = original
     frame = widget.frame
-    assert frame["data"] is None
-    assert frame["words"]["index"] is None
+    assert frame["parts"]["heatmap"]["data"] is None
+    assert frame["parts"]["neurons"]["index"] is None
     answer, buffers = page(widget).ask("frame", frame_id=frame["id"])
     assert answer["names"] == frame["buffers"]
     np.testing.assert_allclose(floats(buffers[0]), widget.patterns.stats["mean"].values, rtol=1e-6)
-    assert buffers[-1] == small["words"]["index"]
+    assert buffers[-1] == small["parts"]["neurons"]["index"]
 
 
 def test_a_saved_page_knows_the_first_neurons_whole(explorer, patterns, tmp_path):
@@ -304,10 +309,10 @@ def test_a_saved_page_knows_the_first_neurons_whole(explorer, patterns, tmp_path
     known = state["planes"]["known"]
     assert len(known) == 60
     order = np.argsort(-patterns.values.values.ravel(), kind="stable")[:60]
-    assert [(k["layer"], k["pos"]) for k in known] == [(int(n) // 48, int(n) % 48) for n in order]
-    assert known[0]["neuron"]["counts"] == patterns.histogram(known[0]["layer"], known[0]["pos"]).counts.tolist()
+    assert [(k["at"]["layer"], k["at"]["neuron"]) for k in known] == [(int(n) // 48, int(n) % 48) for n in order]
+    assert known[0]["neuron"]["counts"] == patterns.histogram(*known[0]["at"].values()).counts.tolist()
     assert {context["kind"] for context in known[0]["neuron"]["contexts"]} == {"top", "bottom"}
-    data = base64.b64decode(state["frame"]["data"]["__buffer__"])
+    data = base64.b64decode(state["frame"]["parts"]["heatmap"]["data"]["__buffer__"])
     np.testing.assert_array_equal(floats(data), patterns.values.values)
     assert state["details"]["neuron"]["contexts"]
 

@@ -38,8 +38,13 @@ def arrays(classes: int = 2, layers: int = 2, seed: int = 0) -> tuple[dict[int, 
     return {layer: random.normal(size=(90, 6)) + labels[:, None] for layer in range(layers)}, labels
 
 
+def content(widget) -> dict[str, Any]:
+    """Return what stands in the panel."""
+    return widget._panel.frame["parts"]["probe"]
+
+
 def numbers(widget) -> dict[str, str]:
-    return {row["label"]: row["value"] for row in widget._panel.content["rows"]}
+    return {row["label"]: row["value"] for row in content(widget)["rows"]}
 
 
 def lines(widget, name: str, what: str) -> list[Any]:
@@ -64,11 +69,11 @@ def test_the_curves_are_the_result_s(dashboard, found):
 def test_a_layer_is_selected_in_either_way(dashboard, found):
     import resid_widgets as rw
 
-    assert "Click a point" in dashboard._panel.content["empty"]
+    assert "Click a point" in content(dashboard)["empty"]
     dashboard.layer = 1
     assert (dashboard.selected, dashboard.layer) == ("resid_post", 1)
     dashboard.select(2, "attn_out")
-    assert dashboard._panel.content["heading"] == "attn_out, layer 2"
+    assert dashboard._panel.frame["title"] == "attn_out, layer 2"
     shown = float(numbers(dashboard)["selectivity"].replace("−", "-"))
     assert shown == pytest.approx(found.selectivity.sel(component="attn_out", layer=2).mean().item(), rel=1e-3)
     for attempt in (lambda: dashboard.select(9), lambda: setattr(dashboard, "layer", 9)):
@@ -78,18 +83,18 @@ def test_a_layer_is_selected_in_either_way(dashboard, found):
         dashboard.selected = "resid_mid"
     assert (dashboard.selected, dashboard.layer) == ("attn_out", 2)
     dashboard.layer = None
-    assert "Click a point" in dashboard._panel.content["empty"]
+    assert "Click a point" in content(dashboard)["empty"]
 
 
 def test_confusions_and_hardest_samples_are_the_result_s(dashboard, found):
     dashboard.select(1, "resid_post")
-    content = dashboard._panel.content
+    shown = content(dashboard)
     wanted = found.confusion(1, component="resid_post")
-    assert content["confusion"]["classes"] == ["plural", "singular"]
-    assert np.array(content["confusion"]["counts"], float) == pytest.approx(wanted.to_numpy(), abs=0.051)
-    assert np.sum(content["confusion"]["shares"], axis=1) == pytest.approx([1, 1])
+    assert shown["confusion"]["classes"] == ["plural", "singular"]
+    assert np.array(shown["confusion"]["counts"], float) == pytest.approx(wanted.to_numpy(), abs=0.051)
+    assert np.sum(shown["confusion"]["shares"], axis=1) == pytest.approx([1, 1])
     hardest = found.hardest(1, 8, component="resid_post")
-    for sample, row in zip(content["hardest"], hardest.to_dict("records"), strict=True):
+    for sample, row in zip(shown["hardest"], hardest.to_dict("records"), strict=True):
         assert sample["tokens"][sample["center"]].replace("·", " ") == row["token"]
         assert sample["share"] == pytest.approx(2 * row["truth"] - 1)
         assert (sample["label"], sample["predicted"]) == (row["label"], row["predicted"])
@@ -108,7 +113,7 @@ def test_several_results_together(found):
         rw.ProbeCurves([one, regression])
     alone = regression.show()
     alone.select(0)
-    assert alone._panel.content["confusion"] is None
+    assert content(alone)["confusion"] is None
 
 
 def test_checks_say_which_curves_they_are_about(found):
@@ -118,12 +123,12 @@ def test_checks_say_which_curves_they_are_about(found):
     groups = np.arange(90) // 2
     one = rw.probe(x, labels=labels, groups=groups, folds=3, progress=False)
     two = rw.probe(x, labels=labels, groups=groups, control_units=np.zeros(90), folds=3, progress=False)
-    checks = rw.ProbeCurves({"one": one, "two": two})._panel.content["checks"]
+    checks = rw.ProbeCurves({"one": one, "two": two})._panel.frame["checks"]
     control = {check["of"]: check for check in checks if check["name"] == "control task"}
     assert sorted(control) == ["one", "two"]
     assert "one control unit" in control["two"]["text"]
     assert {check["of"] for check in checks if check["name"] == "folds"} == {"all curves"}
-    assert {check["of"] for check in rw.ProbeCurves(one)._panel.content["checks"]} == {""}
+    assert not any("of" in check for check in rw.ProbeCurves(one)._panel.frame["checks"])
 
 
 def test_clicks_take_curves_that_share_a_point_in_turn(found):
@@ -166,12 +171,14 @@ def test_erasing_is_the_result_s_own_causal_test(dashboard, found, tiny, task):
     wanted = found.causal_test(3, tiny, task.pairs, component="resid_post", progress=False)
     assert np.allclose(test.values, wanted.values)
     assert dashboard.causal is test
-    shown = dashboard._panel.content["causal"]
+    shown = content(dashboard)["causal"]
     assert shown["verdict"] == wanted.verdict
-    assert [check["text"] for check in shown["checks"]] == [check.text for check in wanted.checks]
+    assert [c["text"] for c in dashboard._panel.frame["checks"] if c.get("of") == "causal test"] == [
+        check.text for check in wanted.checks
+    ]
     dashboard.select(2)
     assert dashboard.causal is None
-    assert dashboard._panel.content["causal"] is None
+    assert content(dashboard)["causal"] is None
 
 
 def test_why_there_is_no_causal_test_is_said(found):
@@ -179,12 +186,12 @@ def test_why_there_is_no_causal_test_is_said(found):
 
     widget = rw.ProbeCurves(found)
     widget.select(0)
-    assert not widget._panel.content["erase"]["enabled"]
+    assert not widget._panel.actions[0]["enabled"]
     with pytest.raises(rw.InputError, match=r"needs prompts with answers: rw\.ProbeCurves\(result, pairs="):
         widget.erase()
     x, labels = arrays()
     plain = rw.ProbeCurves(rw.probe(x, labels=labels, groups=labels.cumsum(), folds=3, progress=False), layer=0)
-    assert "needs a model" in plain._panel.content["erase"]["hint"]
+    assert "needs a model" in content(plain)["hint"]
     with pytest.raises(rw.InputError, match="There is no model to fit on"):
         plain.fit("agreement")
 
@@ -194,7 +201,7 @@ def test_of_more_than_two_classes_one_is_chosen():
 
     x, labels = arrays(3)
     widget = rw.ProbeCurves(rw.probe(x, labels=labels, groups=np.arange(90) // 3, folds=3, progress=False), layer=1)
-    assert widget._panel.content["labels"] == ["0", "1", "2"]
+    assert [option["value"] for option in widget._panel.controls[0]["options"]] == ["0", "1", "2"]
 
 
 def test_it_fits_live_from_a_model(tiny):

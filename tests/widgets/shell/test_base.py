@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.widgets.pictures import shown
+
 SOON = 120.0  # seconds that nothing here comes near, unless something hangs
 
 
@@ -30,7 +32,7 @@ def heatmap(llama_run) -> Any:
 def test_one_message_opens_a_widget_with_everything_in_it(heatmap, page):
     comm = page(heatmap).comm
     state = comm.opened["data"]["state"]
-    assert set(state) >= {"frame", "layer", "pos", "details", "controls", "status", "offline", "planes", "_esm", "_css"}
+    assert set(state) >= {"frame", "selection", "details", "controls", "status", "offline", "planes", "_esm", "_css"}
     assert len(comm.opened["buffers"]) == 1  # the picture
     assert len(comm.opened["buffers"][0]) == 4 * 7 * 4
     assert page(heatmap).updates == []
@@ -108,9 +110,9 @@ def test_python_selects_and_reads_in_one_cell(heatmap, page):
     assert (heatmap.layer, heatmap.pos, heatmap.details) == (2, None, None)
     heatmap.pos = -1
     assert (heatmap.layer, heatmap.pos) == (2, 6)
-    assert (heatmap.details["layer"], heatmap.details["pos"]) == (2, 6)
-    assert front.updates[0] == {"layer": 2}
-    assert set(front.updates[1]) == {"pos", "details"}  # one message, so that no view sees one without the other
+    assert heatmap.details["at"] == heatmap.selection == {"layer": 2, "pos": 6}
+    assert front.updates[0] == {"selection": {"layer": 2}}
+    assert set(front.updates[1]) == {"selection", "details"}  # one message, so that no view sees one without the other
     heatmap.select(None, None)
     assert heatmap.details is None
 
@@ -139,22 +141,31 @@ def test_a_click_reaches_python_as_one_change(heatmap, page):
     heatmap.observe(
         lambda change: seen.append((change["name"], heatmap.layer, heatmap.pos, heatmap.details)), ["layer", "pos"]
     )
-    answer, _ = front.ask("select", layer=3, pos=5)
+    answer, _ = front.ask("select", at={"layer": 3, "pos": 5})
     assert answer["kind"] == "done"
-    assert [set(update) for update in front.updates] == [{"layer", "pos", "details"}]
+    assert [set(update) for update in front.updates] == [{"selection", "details"}]
     assert [item[:3] for item in seen] == [("layer", 3, 5), ("pos", 3, 5)]  # neither sees half of it
-    assert all(item[3]["pos"] == 5 for item in seen)
+    assert all(item[3]["at"]["pos"] == 5 for item in seen)
 
 
-@pytest.mark.parametrize("bad", [{"layer": 9, "pos": 0}, {"layer": "0", "pos": 0}, {"layer": 0, "pos": 2.5}])
-def test_a_bad_selection_from_the_browser_is_answered_and_shown(heatmap, page, bad):
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ({"layer": 9, "pos": 0}, "whole number from 0"),
+        ({"layer": "0", "pos": 0}, "whole number from 0"),
+        ({"layer": 0, "pos": 2.5}, "whole number from 0"),
+        ({"layer": 0, "head": 1}, "no head. It selects by layer, pos"),
+        ([0, 1], "no address"),
+    ],
+)
+def test_a_bad_selection_from_the_browser_is_answered_and_shown(heatmap, page, bad, says):
     front = page(heatmap)
-    answer, _ = front.ask("select", **bad)
+    answer, _ = front.ask("select", at=bad)
     assert answer["kind"] == "error"
-    assert "whole number from 0" in answer["text"]
+    assert says in answer["text"]
     assert heatmap.status["state"] == "error"
     assert heatmap.layer is None
-    front.ask("select", layer=1, pos=1)
+    front.ask("select", at={"layer": 1, "pos": 1})
     assert heatmap.status == {"state": "ready", "text": ""}
 
 
@@ -247,7 +258,7 @@ def test_reset_returns_to_the_beginning(llama_run, page):
         widget.select(3, 3)
         back()
         assert (widget.component, widget.stat, widget.top) == ("mlp_out", "norm", 3)
-        assert (widget.layer, widget.pos, widget.details["pos"]) == (1, 2, 2)
+        assert (widget.layer, widget.pos, widget.details["at"]["pos"]) == (1, 2, 2)
 
 
 places = st.none() | st.integers(-9, 9) | st.floats() | st.text(max_size=3) | st.booleans()
@@ -279,8 +290,8 @@ def test_any_argument_is_shown_or_refused_with_everything_as_it_was(llama_run, l
             assert widget._state is before
     state = widget._state
     assert state
-    assert (widget.layer, widget.pos, widget.frame) == (state.layer, state.pos, state.frame)
-    assert (state.details is None) is (state.layer is None or state.pos is None)
+    assert (widget.selection, widget.frame) == (state.selection, state.frame)
+    assert (state.details is None) is (set(state.selection) != {"layer", "pos"})
     assert widget.stat == state.result.stat  # type: ignore[attr-defined]
     widget.close()
 
@@ -304,12 +315,12 @@ def test_an_unexpected_error_reaches_browser_and_log_and_the_next_click_works(he
     front = page(heatmap)
     with monkeypatch.context() as patch:
         patch.setattr(type(heatmap), "_details", lambda *_: 1 / 0)
-        answer, _ = front.ask("select", layer=0, pos=0)
+        answer, _ = front.ask("select", at={"layer": 0, "pos": 0})
     assert (answer["kind"], answer["text"]) == ("error", "ZeroDivisionError: division by zero")
     assert heatmap.status["state"] == "error"
     assert "Traceback" in heatmap.status["detail"]
     assert "ZeroDivisionError" in caplog.text
-    answer, _ = front.ask("select", layer=0, pos=0)
+    answer, _ = front.ask("select", at={"layer": 0, "pos": 0})
     assert answer["kind"] == "done"
     assert heatmap.status["state"] == "ready"
 
@@ -322,7 +333,7 @@ def test_an_observers_error_is_shown_and_the_other_observers_are_told(heatmap, p
 
     heatmap.observe(broken, "layer")
     heatmap.observe(lambda change: told.append(change["new"]), "pos")
-    answer, _ = page(heatmap).ask("select", layer=1, pos=3)
+    answer, _ = page(heatmap).ask("select", at={"layer": 1, "pos": 3})
     assert (answer["kind"], told) == ("error", [3])
     assert "my own mistake" in answer["text"]
     assert "my own mistake" in caplog.text
@@ -348,7 +359,7 @@ def test_only_python_writes_traits(heatmap):
 
 def test_state_from_the_browser_is_not_taken(heatmap, page):
     front, frame = page(heatmap), heatmap.frame
-    state = {"layer": 2, "frame": {}, "offline": True, "status": {}, "_esm": "evil", "tooltip": "mine"}
+    state = {"selection": {"layer": 2}, "frame": {}, "offline": True, "status": {}, "_esm": "evil", "tooltip": "mine"}
     front.comm.callback({"content": {"data": {"method": "update", "state": state}}, "buffers": []})
     assert (heatmap.layer, heatmap.offline, heatmap.status["state"]) == (None, False, "ready")
     assert heatmap.frame is frame
@@ -364,7 +375,7 @@ def test_a_large_picture_is_fetched_by_message(llama_run, page, monkeypatch):
     widget = rw.LogitLensHeatmap(llama_run)
     front = page(widget)
     assert front.comm.opened["buffers"] == []
-    assert widget.frame["data"] is None
+    assert shown(widget)["data"] is None
     answer, buffers = front.ask("frame", frame_id=widget.frame["id"])
     assert answer["names"] == widget.frame["buffers"]
     assert [len(buffer) for buffer in buffers] == [4 * 28, 4 * 28, 4 * 28 * 5, 4 * 28 * 5]
@@ -461,13 +472,13 @@ def test_a_selection_made_while_the_picture_is_computed_is_kept(gate, llama_run,
     widget.select(1, 4)
     gate.go.set()
     assert widget.wait(SOON)
-    assert (widget.stat, widget.layer, widget.pos, widget.details["pos"]) == ("kurtosis", 1, 4, 4)
+    assert (widget.stat, widget.layer, widget.pos, widget.details["at"]["pos"]) == ("kurtosis", 1, 4, 4)
 
 
 def test_wait_by_the_locks_holder_in_a_cell_does_not_deadlock(heatmap, page):
     front = page(heatmap)
     with heatmap.run.model.lock:
-        number = front.post({"kind": "select", "layer": 2, "pos": 2})
+        number = front.post({"kind": "select", "at": {"layer": 2, "pos": 2}})
         assert heatmap.wait(SOON)
         assert (heatmap.layer, heatmap.pos) == (2, 2)
     assert heatmap.wait(SOON)
@@ -477,7 +488,7 @@ def test_wait_by_the_locks_holder_in_a_cell_does_not_deadlock(heatmap, page):
 def test_a_click_that_waits_for_a_cell_says_so(heatmap, page):
     front = page(heatmap)
     with heatmap.run.model.lock:
-        number = front.post({"kind": "select", "layer": 2, "pos": 2})
+        number = front.post({"kind": "select", "at": {"layer": 2, "pos": 2}})
         deadline = time.monotonic() + SOON
         while heatmap.status["state"] != "busy" and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -490,13 +501,14 @@ def test_a_click_that_waits_for_a_cell_says_so(heatmap, page):
 def test_python_and_browser_at_once_never_leave_a_mixed_state(heatmap, page):
     front = page(heatmap)
     for turn in range(60):
-        front.post({"kind": "select", "layer": turn % 4, "pos": turn % 4})
+        front.post({"kind": "select", "at": {"layer": turn % 4, "pos": turn % 4}})
         if turn % 3 == 0:
             heatmap.select((turn + 1) % 4, (turn + 1) % 4)
         if turn % 10 == 0:
             heatmap.stat = "kurtosis" if turn % 20 else "norm"
-        layer, pos, details = heatmap._state.layer, heatmap._state.pos, heatmap._state.details
-        assert layer == pos == details["layer"] == details["pos"]
+        selection, details = heatmap._state.selection, heatmap._state.details
+        layer, pos = selection["layer"], selection["pos"]
+        assert layer == pos == details["at"]["layer"] == details["at"]["pos"]
     assert heatmap.wait(SOON)
     assert len(front.custom) == 60
     assert {content["kind"] for content, _ in front.custom} == {"done"}
@@ -541,7 +553,7 @@ def test_a_closed_widget_is_gone_and_says_so(heatmap, page):
         with pytest.raises(rw.InputError, match="is closed"):
             use()
     assert heatmap.wait(1)
-    front.post({"kind": "select", "layer": 0, "pos": 0})  # from a page that does not know yet
+    front.post({"kind": "select", "at": {"layer": 0, "pos": 0}})  # from a page that does not know yet
     assert front.custom == []
 
 

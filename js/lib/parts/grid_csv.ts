@@ -1,0 +1,13 @@
+// A heat map as a table: one line a cell.
+import type { Grid } from "../wire/grid";
+
+const field = (value: string): string => (/[",\n\r]/.test(value) ? `"${value.replace(/"/g, '""')}"` : value);
+
+export function gridCsv(grid: Grid): string {
+  const { data, rows, cols, values } = grid;
+  const lines = [[data.row_name, data.column_name ?? "pos", "token", data.scale.label].map(field).join(",")];
+  for (let row = 0; row < rows; row++)
+    for (let col = 0; col < cols; col++)
+      lines.push(`${data.rows[row]},${col},${field(data.tokens[col] ?? "")},${values[row * cols + col]}`);
+  return `${lines.join("\n")}\n`;
+}
