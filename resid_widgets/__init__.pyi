@@ -52,7 +52,7 @@ from .models.collecting.open_activations import open_activations as open_activat
 from .models.loading.load_model import load_model as load_model
 from .models.model import ResidualModel as ResidualModel
 from .models.reuse.intervene import intervene as intervene
-from .models.runs.run import Run as Run
+from .models.runs.result import Run as Run
 from .models.runs.run import run as run
 from .results import Check as Check
 from .results import Provenance as Provenance
