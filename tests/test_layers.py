@@ -20,7 +20,7 @@ PACKAGE = "resid_widgets"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "tokens", "sites", "held", "interventions", "colour", "results"),
     ("models",),
-    ("tasks",),
+    ("spelling", "tasks"),
     ("analysis",),
     ("figures",),
     ("widgets",),
