@@ -21,6 +21,8 @@ from playwright.sync_api import BrowserContext, sync_playwright
 from tests.browser.lab import PATIENCE, running, say, until
 from tests.browser.page import ARGUMENTS, Watch, executable
 
+FRAME = 1000 / 60  # ms
+
 # What takes the times, inside the page. Every event and every answer is seen there first.
 IN_PAGE = """
 window.rw = {

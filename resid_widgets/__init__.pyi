@@ -47,12 +47,12 @@ from .interventions import set_to as set_to
 from .interventions import zero as zero
 from .models.capabilities import capabilities as capabilities
 from .models.collecting.activations import Activations as Activations
-from .models.collecting.activations import open_activations as open_activations
 from .models.collecting.collect import collect as collect
+from .models.collecting.open_activations import open_activations as open_activations
 from .models.loading.load_model import load_model as load_model
 from .models.model import ResidualModel as ResidualModel
 from .models.reuse.intervene import intervene as intervene
-from .models.runs.run import Run as Run
+from .models.runs.result import Run as Run
 from .models.runs.run import run as run
 from .results import Check as Check
 from .results import Provenance as Provenance

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import resid_widgets as rw
 from resid_widgets.errors import InputError
-from resid_widgets.interventions import OPS, Held, Intervention, as_interventions
+from resid_widgets.held import Held
+from resid_widgets.interventions import OPS, Intervention, as_interventions
 
 SITE = rw.Site("resid_post", 1, 3)
 PATTERN = rw.Site("pattern", 1)

@@ -18,9 +18,9 @@ PACKAGE = "resid_widgets"
 
 # From the bottom up. A module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "tokens", "sites", "interventions", "colour", "results"),
+    ("errors", "tokens", "sites", "held", "interventions", "colour", "results"),
     ("models",),
-    ("tasks",),
+    ("spelling", "tasks"),
     ("analysis",),
     ("figures",),
     ("widgets",),

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from resid_widgets.analysis.causal.causal_mediation import CausalMediation
 from resid_widgets.analysis.causal.counterfactual import Counterfactual
 from resid_widgets.colour import robust_scale
-from resid_widgets.figures.frame import DIM, INK, LEAST_WIDTH, LEFT, LINE, LITERAL, RIGHT, SMALL, TOP, framed
+from resid_widgets.figures.bars import dress_bars
+from resid_widgets.figures.frame import DIM, INK, LEAST_WIDTH, LEFT, RIGHT, SMALL, TOP, framed
 from resid_widgets.figures.grid import BAR_GAP, BAR_WIDTH, Layout, draw_axes, draw_bar, draw_cells
-from resid_widgets.figures.text import drawable, font, wrap
+from resid_widgets.figures.text import drawable, wrap
 
 ROW, NAMES, AXIS_ROOM = 0.34, 1.6, 0.55  # inches: an effect's row, room for its name, what the axis takes
 EFFECT = "#2166ac"
@@ -44,20 +45,9 @@ def draw_effects(result: CausalMediation) -> Figure:
             axes.plot([low, top], [row, row], color=INK, linewidth=1.5, solid_capstyle="butt")
         axes.plot([means[row]], [row], "|", color=INK, markersize=11, markeredgewidth=1.5)
     axes.axvline(0, color=DIM, linewidth=0.8)
-    axes.set_ylim(len(effects) - 0.5, -0.5)
-    sans = font("sans", SMALL)
     names = [f"{effect} ({MEANS[effect]})" if MEANS[effect] != effect else effect for effect in effects]
-    axes.set_yticks(rows, labels=names, fontproperties=sans, color=INK, **LITERAL)
-    axes.tick_params(axis="both", length=0, pad=5)
-    for label in axes.get_xticklabels():
-        label.set(fontproperties=sans, color=DIM)
     units = result.values.attrs.get("units", "")
-    told = drawable(f"{result.metric} ({units})" if units else result.metric)
-    axes.set_xlabel(told, fontproperties=font("sans", SMALL, told), color=DIM, **LITERAL)
-    axes.grid(visible=True, axis="x", color=LINE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    dress_bars(axes, names, f"{result.metric} ({units})" if units else result.metric)
     return frame.figure
 
 

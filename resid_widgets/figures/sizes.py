@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from resid_widgets.analysis.probing.causal_result import INTERVENTIONS, CausalTest
-from resid_widgets.figures.frame import DIM, INK, LEAST_WIDTH, LINE, LITERAL, RIGHT, SMALL, framed
-from resid_widgets.figures.text import drawable, font
+from resid_widgets.figures.bars import dress_bars
+from resid_widgets.figures.frame import DIM, INK, LEAST_WIDTH, RIGHT, SMALL, framed
 
 ROW, NAMES, AXIS_ROOM = 0.5, 1.0, 0.75  # inches
 PROBE, RANDOM = "#2166ac", "#8b949e"
@@ -28,19 +28,9 @@ def draw_sizes(result: CausalTest) -> Figure:
         spread = np.linspace(-0.09, 0.09, changes.shape[1])
         axes.plot(changes[row], row - 0.17 + spread, "o", color=PROBE, markersize=2.2, alpha=0.5)
         axes.plot(random[row], np.full(random.shape[1], row + 0.17), "|", color=INK, markersize=8, alpha=0.7)
-    axes.set_ylim(len(INTERVENTIONS) - 0.5, -0.5)
     axes.set_xlim(left=0)
-    sans = font("sans", SMALL)
-    axes.set_yticks(range(len(INTERVENTIONS)), labels=list(INTERVENTIONS), fontproperties=sans, color=INK, **LITERAL)
-    axes.tick_params(axis="both", length=0, pad=5)
-    for label in axes.get_xticklabels():
-        label.set(fontproperties=sans, color=DIM)
-    told = drawable(f"size of the change in {result.metric} ({result.values.attrs['units']})")
-    axes.set_xlabel(told, fontproperties=font("sans", SMALL, told), color=DIM, **LITERAL)
-    axes.grid(visible=True, axis="x", color=LINE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    told = f"size of the change in {result.metric} ({result.values.attrs['units']})"
+    dress_bars(axes, INTERVENTIONS, told)
     y = frame.above + high + 0.47
     frame.place(NAMES, y, "probe's direction, a dot a prompt", SMALL, PROBE)
     frame.place(NAMES + 2.3, y, "random directions, a line each", SMALL, DIM)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -157,17 +157,14 @@ def plain_hooks(hooks: Sequence[tuple[nn.Module, str, Action]]) -> Iterator[None
     hooks
         Module, ``"in"`` or ``"out"``, and a function of its first tensor argument or output.
     """
-    handles: list[Any] = []
-    try:
+    with ExitStack() as registered:
         for module, side, action in hooks:
             if side == "in":
-                handles.append(module.register_forward_pre_hook(partial(_before, action), with_kwargs=True))
+                handle = module.register_forward_pre_hook(partial(_before, action), with_kwargs=True)
             else:
-                handles.append(module.register_forward_hook(partial(_after, action)))
+                handle = module.register_forward_hook(partial(_after, action))
+            registered.callback(handle.remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -175,14 +172,11 @@ def watched_calls(
     watchers: Sequence[tuple[nn.Module, Callable[[tuple[Any, ...], dict[str, Any]], None]]],
 ) -> Iterator[None]:
     """Tell each watcher with which arguments its module is called."""
-    handles = [
-        module.register_forward_pre_hook(partial(_tell_call, watcher), with_kwargs=True) for module, watcher in watchers
-    ]
-    try:
+    with ExitStack() as registered:
+        for module, watcher in watchers:
+            handle = module.register_forward_pre_hook(partial(_tell_call, watcher), with_kwargs=True)
+            registered.callback(handle.remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -193,14 +187,11 @@ def cache_by_both_names(attention: nn.Module) -> Iterator[None]:
     attention of transformers itself is called in the end, it gets the one name that it knows.
     """
     inner = getattr(attention, "original_component", None)
-    handles = [attention.register_forward_pre_hook(_with_old_name, with_kwargs=True)]
-    if isinstance(inner, nn.Module):
-        handles.append(inner.register_forward_pre_hook(_without_old_name, with_kwargs=True))
-    try:
+    with ExitStack() as registered:
+        registered.callback(attention.register_forward_pre_hook(_with_old_name, with_kwargs=True).remove)
+        if isinstance(inner, nn.Module):
+            registered.callback(inner.register_forward_pre_hook(_without_old_name, with_kwargs=True).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _with_old_name(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.tokenize import bos_added_by_default, piece_text, single_token_id
+from resid_widgets.models.unembedding import logits_of
 from resid_widgets.models.weights import fingerprint, modules_under
 
 HOOK_NAMES = {
@@ -218,38 +219,9 @@ class ResidualModel:
         """
         flat = h.reshape(1, -1, h.shape[-1]).to(self.device, self.dtype)
         with self.lock:
-            normed = self.bridge.ln_final(flat)
-            if token_ids is None:
-                logits = self.bridge.unembed(normed)
-            elif self._rows_suffice():
-                logits = self._some_logits(normed, token_ids)
-            else:
-                logits = self.bridge.unembed(normed)[..., list(token_ids)]
-            logits = self.bridge.adapter.apply_output_logits_transform(logits)
+            logits = logits_of(self.bridge, flat, token_ids, self._shared.facts, self.gap_limit)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return logits.reshape(*h.shape[:-1], logits.shape[-1])
-
-    def _some_logits(self, normed: Float[Tensor, "... d_model"], token_ids: Sequence[int]) -> Tensor:
-        """Unembed with a few rows of the output matrix."""
-        model: Any = self.bridge.original_model
-        head, rows = model.get_output_embeddings(), list(token_ids)
-        head = getattr(head, "original_component", head)
-        bias = getattr(head, "bias", None)
-        return nn.functional.linear(normed, head.weight[rows], None if bias is None else bias[rows])
-
-    def _rows_suffice(self) -> bool:
-        """Whether a few rows of the output matrix give the same logits as the bridge's own unembedding; tried once."""
-        if "unembedding" not in self._shared.facts:
-            generator = torch.Generator().manual_seed(0)
-            normed = torch.randn(1, 2, self.d_model, generator=generator).to(self.device, self.dtype)
-            rows = sorted({0, self.d_vocab // 2, self.d_vocab - 1})
-            expected = self.bridge.unembed(normed)[..., rows]
-            try:
-                gap = (self._some_logits(normed, rows) - expected).abs().max() / expected.abs().max()
-            except (AttributeError, RuntimeError, IndexError, TypeError):
-                gap = torch.tensor(torch.inf)
-            self._shared.facts["unembedding"] = bool(gap <= self.gap_limit)
-        return self._shared.facts["unembedding"]
 
     @property
     def adds_bos(self) -> bool:

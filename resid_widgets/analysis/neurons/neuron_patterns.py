@@ -60,7 +60,7 @@ def neuron_patterns(
 ) -> NeuronPatterns:
     """Find out what neurons answer to: one pass over prompts, whatever their number.
 
-    Statistics are over all positions but the marked ones (see `resid_widgets.models.runs.run.Run.marked`): each
+    Statistics are over all positions but the marked ones (see `resid_widgets.models.runs.result.Run.marked`): each
     prompt's first, and those whose stream is massive. They are exact, and of activations nothing that is held grows
     with the prompts (one number a prompt and neuron for AUROC, up to 256 MB, excepted).
 

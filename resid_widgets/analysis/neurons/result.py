@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from resid_widgets.analysis.grid import whole_number
 from resid_widgets.analysis.neurons.code import patterns_code
-from resid_widgets.analysis.neurons.collect import Collection, batches
+from resid_widgets.analysis.neurons.collect import Collection
 from resid_widgets.analysis.neurons.contexts import Context, contexts_of
 from resid_widgets.analysis.neurons.prompts import Prompts
+from resid_widgets.analysis.neurons.reading import on_prompts, on_text
 from resid_widgets.analysis.neurons.tables import effect_table, top_table
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.runs.run import run
 from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Result, Scale
-from resid_widgets.tokens import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,15 +234,7 @@ class NeuronPatterns(Result):
         """
         self.row(layer, neuron)
         self._require_same_weights()
-        made = run(self.model, text, keep=self.component)
-        values = made.tensor(self.component, layer)[:, neuron].float().cpu().numpy()
-        return xr.DataArray(
-            values,
-            dims="pos",
-            coords={"pos": np.arange(made.n_pos), "token": ("pos", [visible(token) for token in made.tokens])},
-            name="activation",
-            attrs={"long_name": f"activation of {self.name(layer, neuron)}", "units": "", "marked": made.marked},
-        )
+        return on_text(self, text, layer, neuron)
 
     def read(self, layer: int, neuron: int) -> pd.DataFrame:
         """Run all prompts again and return one neuron's activation at every position.
@@ -253,25 +244,9 @@ class NeuronPatterns(Result):
         pandas.DataFrame
             ``prompt``, ``pos``, ``token_id``, ``token``, ``activation`` and ``marked`` (left out of the statistics).
         """
-        import pandas as pd
-
         self.row(layer, neuron)
         self._require_same_weights()
-        plan = replace(self.kept.plan, layers=(int(layer),), neurons=(int(neuron),))
-        parts = []
-        for batch in batches(self.model, self.prompts, plan, self.provenance.weights_hash):
-            for n, number in enumerate(batch.numbers):
-                ids = self.prompts.tokens[number].ids
-                columns = {
-                    "prompt": number,
-                    "pos": np.arange(len(ids)),
-                    "token_id": ids,
-                    "token": self.model.token_strings(ids),
-                    "activation": batch.x[0, n],
-                    "marked": batch.marked[n],
-                }
-                parts.append(pd.DataFrame(columns))
-        return pd.concat(parts).sort_values(by=["prompt", "pos"], ignore_index=True)
+        return on_prompts(self, layer, neuron)
 
     def name(self, layer: int, neuron: int) -> str:
         """What to call a neuron."""

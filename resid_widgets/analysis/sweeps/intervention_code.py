@@ -14,7 +14,8 @@ from resid_widgets.analysis.code import boot_code
 from resid_widgets.analysis.metrics import Reading
 from resid_widgets.analysis.sweeps.sweep_code import metric_code
 from resid_widgets.errors import InputError
-from resid_widgets.interventions import Captured, Held, Intervention
+from resid_widgets.held import Captured, Held
+from resid_widgets.interventions import Intervention
 from resid_widgets.models.reuse.edits import ORDER, checked_site, prompt_run, unmarked
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.tokenize import tokenize

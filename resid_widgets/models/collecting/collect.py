@@ -14,10 +14,11 @@ from torch import Tensor
 
 from resid_widgets.errors import InputError
 from resid_widgets.models.collecting.activation_sources import Held
-from resid_widgets.models.collecting.activations import Activations, checks_of, of_store, require_same_weights
+from resid_widgets.models.collecting.activations import Activations
 from resid_widgets.models.collecting.batch_plan import BATCH_TOKENS, Plan
 from resid_widgets.models.collecting.batches import Place, read_batch
 from resid_widgets.models.collecting.collect_memory import Needed, memory_needed, require_budget
+from resid_widgets.models.collecting.open_activations import checks_of, of_store, require_same_weights
 from resid_widgets.models.collecting.positions import describe_positions, positions_of
 from resid_widgets.models.collecting.ray_engine import RayEngine
 from resid_widgets.models.collecting.store import Store
