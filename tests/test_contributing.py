@@ -96,7 +96,7 @@ def named(text: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("text", [PAGE, TOUR], ids=["CONTRIBUTING", "architecture"])
 def test_every_file_and_function_that_is_named_exists(text: str) -> None:
     found = named(text)
-    assert len(found) >= 4
+    assert len(found) >= 3
     for file, name in found:
         assert (ROOT / file).is_file(), file
         defined = rf"\b(?:class|def|function|const|interface|get)\s+{name}\b|^\s+(?:readonly )?#?{name}\b.*[({{=]"

@@ -64,7 +64,7 @@ def test_marimo_draws_and_a_click_reaches_python(
     command = [sys.executable, "-m", "marimo", "run", "app.py", *options]
     log = tmp_path / "marimo.log"
     with running(command, tmp_path, isolated(tmp_path / "home") | {"MARIMO_SKIP_UPDATE_CHECK": "1"}, log) as process:
-        until(lambda: process.poll() is not None or _answers(url), "the marimo server")
+        until(lambda: process.poll() is not None or answers(url), "the marimo server")
         assert process.poll() is None, say(process, log)
         page = window.new_page()
         page.goto(url)
@@ -94,7 +94,7 @@ def test_marimo_draws_and_a_click_reaches_python(
         expect(view.tip).to_contain_text("layer 0")
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5):
             return True

@@ -142,3 +142,45 @@ def test_heads_are_no_positions(llama_run):
     rw.link(heads, heatmap)
     heads.layer = 2
     assert heatmap.layer == 2
+
+
+def test_a_head_chosen_in_a_sweep_is_chosen_in_each_picture_of_heads(llama_run, page):
+    import resid_widgets as rw
+
+    metric = rw.logit_diff(1, 2)
+    sweep = rw.ablation_sweep(llama_run, metric, "z", "mean", progress=False).show()
+    corrupt = [*llama_run.token_ids[:-1], 0]
+    patching = rw.PatchingHeatmap(llama_run, corrupt, metric, component="z")
+    heatmap = rw.ActivationHeatmap(llama_run, pos=4)
+    rw.link(sweep, patching, heatmap)
+    answer, _ = page(sweep).ask("select", at={"layer": 2, "head": 3})
+    assert answer["kind"] == "done"
+    assert patching.selection == sweep.selection == {"layer": 2, "head": 3}
+    assert heatmap.selection == {"layer": 2, "pos": 4}  # of a head it shows nothing
+    patching.select(head=1)
+    assert sweep.selection == {"layer": 2, "head": 1}
+    patching.component = "resid_pre"  # columns are positions from now on
+    patching.select(0, 6)
+    assert (sweep.selection, heatmap.selection) == ({"layer": 0, "head": 1}, {"layer": 0, "pos": 6})
+    only = rw.link(sweep, rw.PatchingHeatmap(llama_run, corrupt, metric, component="z"), on="head")
+    sweep.select(3, 0)
+    assert only.widgets[1].selection == {"head": 0}
+
+
+def test_curves_of_a_probe_share_their_layer(llama_run):
+    import numpy as np
+
+    import resid_widgets as rw
+
+    random, labels = np.random.default_rng(0), np.arange(40) % 2
+    x = {layer: random.normal(size=(40, 4)) for layer in range(llama_run.model.n_layers)}
+    curves = rw.ProbeCurves(rw.probe(x, labels=labels, groups=np.arange(40), folds=2, progress=False))
+    heatmap = rw.ActivationHeatmap(llama_run, layer=1, pos=2)
+    bond = rw.link(heatmap, curves)
+    assert (curves.layer, curves.selection) == (1, {"layer": 1})
+    curves.select(3)
+    assert heatmap.selection == {"layer": 3, "pos": 2}
+    heatmap.select(layer=None)
+    assert curves.layer is None
+    curves.close()
+    assert bond.widgets == [heatmap]

@@ -100,3 +100,18 @@ def test_what_has_no_picture_says_what_to_do(llama_run):
         GridHeatmap(llama_run)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"no widget is known for int: draw it with \.plot\(\)"):
         show(3)
+
+
+def test_layers_and_heads_are_named_by_their_own_numbers(llama_run, page):
+    import resid_widgets as rw
+
+    sweep = rw.ablation_sweep(llama_run, rw.logit_diff(1, 2), "z", "mean", layers=[1, 3], progress=False)
+    widget = sweep.show()
+    assert (shown(widget)["axes"], shown(widget)["column_name"]) == (["layer", "head"], "head")
+    answer, _ = page(widget).ask("select", at={"layer": 3, "head": 2})
+    assert answer["kind"] == "done"
+    told = {row["label"]: row["value"] for row in widget.details["rows"]}
+    wanted = float(sweep.values.sel(layer=3, head=2))
+    assert float(told[widget.result.scale.label].replace("−", "-")) == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+    with pytest.raises(rw.InputError, match="there is 1, 3"):
+        widget.select(layer=2)

@@ -281,17 +281,17 @@ def test_reset_returns_to_the_first_state(patterns, page):
 
 def test_a_large_picture_comes_by_message(worded, page):
     import resid_widgets as rw
-    from resid_widgets.widgets.neurons import details as neuron_details
+    from resid_widgets.widgets.shell import frame as wire
 
     widget = rw.NeuronExplorer(worded, PROMPTS)
     small = widget.frame
     assert small["parts"]["heatmap"]["data"] is not None
-    original = neuron_details.TRAIT_LIMIT
+    original = wire.TRAIT_LIMIT
     try:
-        neuron_details.TRAIT_LIMIT = 1000
+        wire.TRAIT_LIMIT = 1000
         widget.stat = "mean"
     finally:
-        neuron_details.TRAIT_LIMIT = original
+        wire.TRAIT_LIMIT = original
     frame = widget.frame
     assert frame["parts"]["heatmap"]["data"] is None
     assert frame["parts"]["neurons"]["index"] is None

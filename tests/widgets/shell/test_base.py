@@ -130,6 +130,21 @@ def test_a_bad_selection_is_refused_and_changes_nothing(heatmap, page, bad):
     assert front.updates == []
 
 
+def test_a_selection_is_an_address(heatmap):
+    import resid_widgets as rw
+
+    heatmap.selection = {"layer": 2, "pos": -1}
+    assert (heatmap.selection, heatmap.layer, heatmap.pos) == ({"layer": 2, "pos": 6}, 2, 6)
+    heatmap.selection = {"pos": 0}
+    assert (heatmap.selection, heatmap.layer) == ({"pos": 0}, None)
+    for bad, says in (({"head": 1}, "no head"), ("layer", "is a mapping"), ({"layer": 9}, "from 0 to 3")):
+        with pytest.raises(rw.InputError, match=says):
+            heatmap.selection = bad
+        assert heatmap.selection == {"pos": 0}
+    heatmap.selection = None
+    assert heatmap.selection == {}
+
+
 def test_numpy_integers_select(heatmap):
     heatmap.select(np.int64(1), np.int32(-7))
     assert (heatmap.layer, heatmap.pos) == (1, 0)
