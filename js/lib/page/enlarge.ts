@@ -6,7 +6,7 @@ const WORDS = { false: ["Enlarge", "Use the whole screen"], true: ["Shrink", "Ba
 export class Enlarge {
   readonly button = h("button", "rw-button", { type: "button" });
 
-  /** @param target what is enlarged: asked for at each press */
+  /** @param target what is enlarged: asked for when it is needed, not before it is on the page */
   constructor(
     private readonly target: () => HTMLElement,
     signal: AbortSignal,
@@ -14,7 +14,7 @@ export class Enlarge {
     this.button.addEventListener("click", () => void this.#press(), { signal });
     document.addEventListener("fullscreenchange", () => this.#tell(), { signal });
     signal.addEventListener("abort", () => this.#shrink(this.target()));
-    this.#tell();
+    this.#say(false);
   }
 
   async #press(): Promise<void> {
@@ -51,11 +51,15 @@ export class Enlarge {
 
   #tell(): void {
     const large = isLarge(this.target());
+    this.#say(large);
+    this.target().classList.toggle("rw-large", large);
+  }
+
+  #say(large: boolean): void {
     const [word, hint] = WORDS[`${large}`];
     setText(this.button, word);
     this.button.title = hint;
     this.button.setAttribute("aria-pressed", String(large));
-    this.target().classList.toggle("rw-large", large);
   }
 }
 
