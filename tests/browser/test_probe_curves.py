@@ -53,7 +53,7 @@ def output(lab: Notebook) -> Locator:
 
 
 def panel(lab: Notebook) -> Locator:
-    return output(lab).locator(".rw-probe")
+    return output(lab).locator(".rw")
 
 
 def hover_until(page: Page, at: tuple[float, float], name: str) -> None:
@@ -97,7 +97,7 @@ def test_a_point_under_others_is_reached_by_clicking_again(server: Server, brows
         for wanted in ("third", "second", "first", "third"):
             notebook.page.mouse.click(*middle)
             notebook.kernel.wait("[v.selected, v.layer]", [wanted, 1])
-            expect(notebook.page.locator(".rw-probe")).to_contain_text(f"{wanted}, layer 1")
+            expect(notebook.page.locator(".rw")).to_contain_text(f"{wanted}, layer 1")
         # What is toggled off is neither named nor taken.
         notebook.page.get_by_label("second", exact=True).uncheck()
         notebook.kernel.wait("[mark.visible for name, _, mark in v._chart._marks if name == 'second'][0]", False)
