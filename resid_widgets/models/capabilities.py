@@ -106,10 +106,11 @@ def _gradients_flow(model: ResidualModel, ids: list[int]) -> bool:
         leaf.append(value.detach().requires_grad_())
         return leaf[0]
 
-    logits = forward(model, ids, {model.hook_name("resid_pre", 0): make_leaf}, allow_hooks=True, gradients=True)
-    if not logits.requires_grad:
-        return False
-    (gradient,) = torch.autograd.grad(logits.float().logsumexp(-1).sum(), leaf, allow_unused=True)
+    with torch.enable_grad():  # whoever asks may have switched gradients off
+        logits = forward(model, ids, {model.hook_name("resid_pre", 0): make_leaf}, allow_hooks=True, gradients=True)
+        if not logits.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad(logits.float().logsumexp(-1).sum(), leaf, allow_unused=True)
     return gradient is not None and bool(gradient.isfinite().all()) and bool(gradient.abs().max() > 0)
 
 
