@@ -14,6 +14,7 @@ from ipywidgets import Layout
 
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.models.worker import Job, current_worker, worker_of
@@ -84,8 +85,9 @@ class ResidWidget(Exports, Stateful, FrontEndWidget):
         self._name = object()  # whose requests they are, in the worker's queue
         self._links: list[Any] = []
 
-        first = self._picture({**arguments.defaults(type(self)), **options}, given)
-        self._first = self._selecting(first, layer, pos)
+        with plain_state():
+            first = self._picture({**arguments.defaults(type(self)), **options}, given)
+            self._first = self._selecting(first, layer, pos)
         self._write(self._first)
         self._owns_layout = not isinstance(layout, Layout)
         super().__init__(**({} if layout is None else {"layout": layout}))
@@ -330,6 +332,7 @@ class ResidWidget(Exports, Stateful, FrontEndWidget):
         more = {"detail": detail} if detail else {} if progress is None else {"progress": progress}
         write(self, "status", {"state": state, "text": text, **more})
 
+    @plain_state()
     def _page(self) -> str:
         state = self._open()
         traits = {
