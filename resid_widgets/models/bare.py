@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
 from resid_widgets.errors import UnsupportedModelError
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.forward import call_options, forward, rows_of
 from resid_widgets.models.hooks import Action, fired_once, plain_hooks, without_foreign_hooks
 from resid_widgets.models.model import ResidualModel
@@ -71,7 +72,7 @@ class BareModel:
         """Whether the hook point `name` has a place in the bare model."""
         return id(self._model.hooks.get(name)) in self._places
 
-    @torch.no_grad()
+    @plain_pass()
     def forward(
         self, ids: Sequence[int], actions: Mapping[str, Action], *, last_only: bool
     ) -> Float[Tensor, "rows d_vocab"]:

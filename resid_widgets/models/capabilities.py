@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import Action
 from resid_widgets.models.model import ResidualModel, as_model
@@ -48,6 +49,7 @@ class Capabilities:
     neurons: bool
 
 
+@plain_state()
 def capabilities(model: Any) -> Capabilities:
     """Find out what `model` can be asked; remembered for each bridge.
 
@@ -106,10 +108,11 @@ def _gradients_flow(model: ResidualModel, ids: list[int]) -> bool:
         leaf.append(value.detach().requires_grad_())
         return leaf[0]
 
-    logits = forward(model, ids, {model.hook_name("resid_pre", 0): make_leaf}, allow_hooks=True, gradients=True)
-    if not logits.requires_grad:
-        return False
-    (gradient,) = torch.autograd.grad(logits.float().logsumexp(-1).sum(), leaf, allow_unused=True)
+    with torch.enable_grad():
+        logits = forward(model, ids, {model.hook_name("resid_pre", 0): make_leaf}, allow_hooks=True, gradients=True)
+        if not logits.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad(logits.float().logsumexp(-1).sum(), leaf, allow_unused=True)
     return gradient is not None and bool(gradient.isfinite().all()) and bool(gradient.abs().max() > 0)
 
 
@@ -121,9 +124,8 @@ def _collinear(before: Tensor, after: Tensor, limit: float) -> bool:
     return relative_gap(before * factor, after) <= limit
 
 
-@torch.no_grad()
 def _caps_logits(model: ResidualModel) -> bool:
     """Whether the output transform is anything but a scale."""
-    small = torch.tensor([[1e-3, 10.0, 100.0]])
+    small = torch.tensor([[1e-3, 10.0, 100.0]], dtype=torch.float32)
     out = model.bridge.adapter.apply_output_logits_transform(small)
     return not _collinear(small, out, 1e-4)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.hooks import Action, hooked, refuse_foreign_hooks
 from resid_widgets.models.model import ResidualModel
 
@@ -39,7 +40,7 @@ def forward(
         if not allow_hooks:
             refuse_foreign_hooks(model)
         tokens = torch.tensor([list(ids)], device=model.device)
-        with hooked(model, actions or {}), torch.set_grad_enabled(gradients):
+        with plain_pass(), torch.set_grad_enabled(gradients), hooked(model, actions or {}):
             options = call_options(model.bridge.original_model, last_only)
             logits = model.bridge(tokens, return_type="logits", **options)
         if not allow_hooks:

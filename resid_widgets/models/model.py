@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from resid_widgets.errors import InputError, UnsupportedModelError
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.tokenize import bos_added_by_default, piece_text, single_token_id
 from resid_widgets.models.unembedding import logits_of
 from resid_widgets.models.weights import fingerprint, modules_under
@@ -198,7 +199,7 @@ class ResidualModel:
             where = self.module_names(training)[0]
             raise InputError.about("model", self.name, f"it is in train mode ({where})", "Call model.bridge.eval().")
 
-    @torch.no_grad()
+    @plain_pass()
     def unembed(
         self, h: Float[Tensor, "... d_model"], token_ids: Sequence[int] | None = None
     ) -> Float[Tensor, "... d_vocab"]:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resid_widgets.models.ambient import plain_state
+
 _SAMPLES = 64
 
 _SAME_WIDTH = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -27,7 +29,7 @@ class _Known:
     sample: bytes
 
 
-@torch.no_grad()
+@plain_state()
 def fingerprint(model: nn.Module, cache: dict[str, Any]) -> str:
     """Hash names, shapes, row sums and evenly spaced values of all parameters (16 hex digits).
 

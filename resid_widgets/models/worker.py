@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 import weakref
 from _thread import RLock
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+from resid_widgets.models.ambient import plain_state
 
 IDLE_SECONDS = 5.0  # the thread ends when nothing was asked for this long; the next request starts another
 YIELD_SECONDS = 0.001  # an RLock is not fair: without a pause the worker would take it again before anybody else
@@ -40,7 +39,7 @@ def worker_of(owner: object, lock: RLock) -> Worker:
     """
     with _registry:
         if owner not in _workers:
-            _workers[owner] = Worker(lock, owner)
+            _workers[owner] = Worker(lock)
         return _workers[owner]
 
 
@@ -80,9 +79,8 @@ class Worker:
     guarded, by `Job.claim`. So a cell and a widget share the model pass by pass.
     """
 
-    def __init__(self, lock: RLock, owner: object) -> None:
+    def __init__(self, lock: RLock) -> None:
         self._lock = lock
-        self._owner = weakref.ref(owner)
         self._changed = threading.Condition()  # re-entrant: a widget may be collected, and cancel, at any allocation
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
@@ -103,7 +101,7 @@ class Worker:
         key
             What the request is about.
         work
-            Called with its `Job` on the worker's thread, with gradients off and on the model's device.
+            Called with its `Job` on the worker's thread, in `resid_widgets.models.ambient.plain_state`.
         failed
             Told of whatever `work` raised.
         dropped
@@ -166,7 +164,6 @@ class Worker:
         return late
 
     def _loop(self) -> None:
-        torch.set_grad_enabled(False)  # per thread, as is the default device
         _here.worker = self
         while True:
             with self._changed:
@@ -188,7 +185,7 @@ class Worker:
 
     def _run(self, job: Job) -> None:
         try:
-            with torch.no_grad(), self._device():
+            with plain_state():
                 job.work(job)
         except Exception as error:
             if not job.handed_over:
@@ -203,17 +200,6 @@ class Worker:
         else:
             if job.cancelled and not job.claimed and not job.handed_over:
                 job.dropped()
-
-    @contextlib.contextmanager
-    def _device(self) -> Iterator[None]:
-        """Make the model's device the default one, where it is not the CPU."""
-        owner = self._owner()
-        first = next(owner.parameters(), None) if isinstance(owner, torch.nn.Module) else None
-        if first is None or first.device.type == "cpu":
-            yield
-        else:
-            with torch.device(first.device):
-                yield
 
 
 def _tell(jobs: list[Job]) -> None:

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from resid_widgets.errors import UnsupportedModelError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import Action, plain_hooks
 from resid_widgets.models.model import ResidualModel
@@ -101,7 +102,7 @@ def plain_modules(root: nn.Module) -> PlainModules:
     return PlainModules(called, own)
 
 
-@torch.no_grad()
+@plain_state()
 def test_write(model: ResidualModel, component: str, plain: PlainModules, reference: nn.Module | None = None) -> Write:
     """Edit `component` both ways at two layers and compare the logits at every position."""
     structure = structure_of(model)
@@ -139,7 +140,7 @@ def _compare(
     value = recorded[component]
     generator = torch.Generator().manual_seed(layer)
     spread = float(value.float().std()) or 1.0  # an MLP whose weights are zero writes nothing, and can be written
-    noise = torch.randn(value.shape, generator=generator).to(value) * spread
+    noise = torch.randn(value.shape, generator=generator, dtype=torch.float32).to(value) * spread
     head = 1 if value.ndim == 4 and value.shape[1 if component == "pattern" else 2] > 1 else 0
     shift = partial(_add_at, noise, (0, pos, head) if noise.ndim == 4 else (0, pos))
     if component == "pattern":

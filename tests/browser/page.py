@@ -140,6 +140,27 @@ class Notebook:
             }"""
         )
 
+    def hears(self) -> None:
+        """Wait until the kernel answers and the page hears it: after a restart the server has to connect anew.
+
+        What a kernel says to all before that is lost, also a picture.
+        """
+        self.ask(
+            """async panel => {
+              const { kernel } = panel.sessionContext.session;
+              let heard = false;
+              const slot = (_, { parent_header: asked }) => {
+                heard ||= asked.msg_type === "kernel_info_request" && asked.session === kernel.clientId;
+              };
+              kernel.iopubMessage.connect(slot);
+              while (!heard) {
+                kernel.requestKernelInfo().catch(() => undefined);
+                await new Promise(resolve => setTimeout(resolve, 300));
+              }
+              kernel.iopubMessage.disconnect(slot);
+            }"""
+        )
+
     @property
     def kernel(self) -> Kernel:
         """The notebook's kernel, through a connection of its own."""

@@ -9,6 +9,7 @@ interface LuminoSignal {
 interface Kernel {
   statusChanged?: LuminoSignal;
   anyMessage?: LuminoSignal;
+  requestKernelInfo?(): Promise<unknown>;
 }
 
 /** Class that Jupyter's widget views wear while their channel to the kernel is closed. */
@@ -27,10 +28,16 @@ export function watchKernel(el: HTMLElement, manager: unknown, gone: () => void,
   signal.addEventListener("abort", () => observer.disconnect());
   look();
 
-  const kernel = (manager as { kernel?: Kernel } | undefined)?.kernel;
+  listen((manager as { kernel?: Kernel } | undefined)?.kernel, gone, signal);
+}
+
+/** Call `gone` when what a kernel's connection tells means that the process behind it went. */
+export function listen(kernel: Kernel | undefined, gone: () => void, signal: AbortSignal): void {
   const saysGone = goodbyes();
   follow(kernel?.statusChanged, (value) => GONE.has(String(value)) && gone(), signal);
   follow(kernel?.anyMessage, (value) => saysGone(value) && gone(), signal);
+  // A picture may be drawn after the last word of the cell that made it: only an answer tells who speaks now.
+  void Promise.resolve(kernel?.requestKernelInfo?.()).catch(() => undefined);
 }
 
 function follow(source: LuminoSignal | undefined, told: (value: unknown) => void, signal: AbortSignal): void {

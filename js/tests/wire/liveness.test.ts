@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { goodbyes } from "../../lib/wire/liveness";
+import { goodbyes, listen } from "../../lib/wire/liveness";
 
 const status = (session: string, state = "busy", client = "client", direction = "recv") => ({
   direction,
@@ -34,4 +34,28 @@ test("a process that announces its end is gone", () => {
   assert.equal(gone(end("send", "shutdown_request")), false);
   assert.equal(gone(end("recv", "delete_subshell_reply")), false);
   assert.equal(gone(end("recv", "shutdown_reply")), true);
+});
+
+test("a view that is drawn when its cell has ended knows the process all the same", async () => {
+  const slots = new Set<(sender: unknown, value: unknown) => void>();
+  const say = (message: unknown) => {
+    for (const slot of slots) slot(null, message);
+  };
+  const signal = { connect: slots.add.bind(slots), disconnect: slots.delete.bind(slots) };
+  const kernel = { anyMessage: signal, requestKernelInfo: async () => say(status("one")) };
+  let times = 0;
+  const end = new AbortController();
+  listen(kernel, () => times++, end.signal);
+  await Promise.resolve();
+  say(status("two"));
+  assert.equal(times, 1);
+  end.abort();
+  assert.equal(slots.size, 0);
+});
+
+test("a kernel that does not answer, or that cannot be asked, is no error", async () => {
+  const { signal } = new AbortController();
+  listen({ requestKernelInfo: () => Promise.reject(new Error("disposed")) }, () => assert.fail(), signal);
+  listen(undefined, () => assert.fail(), signal);
+  await new Promise((resolve) => setTimeout(resolve));
 });

@@ -26,6 +26,7 @@ from resid_widgets.analysis.pairs import Pair, as_pairs
 from resid_widgets.analysis.sweeps.sweep import Cell, StoppedError, Sweeping, run_cells, sweeping
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import patch
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.reuse.edits import checked_site, edit_for
 from resid_widgets.models.reuse.engine import engine_of
@@ -84,6 +85,7 @@ class CausalMediation(Result):
         return self.script
 
 
+@plain_state()
 def causal_mediation(
     model: Any,
     clean: Any,

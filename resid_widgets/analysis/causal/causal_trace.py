@@ -21,6 +21,7 @@ from resid_widgets.analysis.sweeps.cells import Cells, cells_of
 from resid_widgets.analysis.sweeps.sweep import Cell, fixed, run_cells, sweeping, work_of
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult, column_labels, sweep_array, sweep_scale
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import as_model
 from resid_widgets.models.reuse.edits import Edit, constant, unmarked
 from resid_widgets.models.reuse.engine import engine_of_embedded
@@ -77,6 +78,7 @@ class CausalTrace(SweepResult):
         return self.clean - self.corrupt
 
 
+@plain_state()
 def causal_trace(
     model: Any,
     prompt: Any,

@@ -27,6 +27,7 @@ from resid_widgets.analysis.metrics import Reading, require_metric
 from resid_widgets.analysis.sweeps.ablation import NextToken, default_metric
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import as_model
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.results import Result
@@ -103,6 +104,7 @@ class Counterfactual(Result):
         return "\n\n".join(f"# {case.edit}\n{case.code()}" for case in self.cases)
 
 
+@plain_state()
 def counterfactual(
     source: Any,
     prompt: Any = None,

@@ -15,6 +15,7 @@ from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
 from resid_widgets.analysis.sweeps.patch_sweep import PatchSweep, patch_sweep
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult, sweep_scale
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.results import Check
 
 
@@ -47,6 +48,7 @@ class MediationMap(SweepResult):
     high: xr.DataArray
 
 
+@plain_state()
 def mediation_map(
     model: Any,
     clean: Any,

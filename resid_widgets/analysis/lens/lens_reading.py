@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resid_widgets.analysis.grid import row_chunks
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.structure import relative_gap
 
@@ -55,7 +56,7 @@ class LensTables:
         )
 
 
-@torch.no_grad()
+@plain_state()
 def read_lens(run: Run, component: str, top_k: int, target_ids: Sequence[int]) -> LensTables:
     """Return the lens' answers for every row of `run`.
 

@@ -23,6 +23,7 @@ from resid_widgets.analysis.grid import (
 )
 from resid_widgets.analysis.lens.lens_reading import read_lens
 from resid_widgets.analysis.targets import resolve_targets, spelling_check
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
 from resid_widgets.results import Check, Scale
@@ -93,6 +94,7 @@ class LogitLens(GridResult):
         return xr.Dataset(arrays).to_dataframe().reset_index()
 
 
+@plain_state()
 def logit_lens(
     run: Run,
     top_k: int = 5,
@@ -188,7 +190,7 @@ def _script(run: Run, component: str, top_k: int, target_ids: tuple[int, ...]) -
     names, last = layer_names(run, component), run.model.hook_name("resid_post", run.model.n_layers - 1)
     return f"""{setup_code(run, [*names, last])}
 
-@torch.no_grad()
+@plain_state()
 def lens(h):  # [1, pos, d_model] -> [pos, d_vocab]: the norm's statistics are those of h itself
     logits = bridge.unembed(bridge.ln_final(h))
     return bridge.adapter.apply_output_logits_transform(logits)[0].float()  # soft-cap or scale, if it has one

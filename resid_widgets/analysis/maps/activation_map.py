@@ -29,6 +29,7 @@ from resid_widgets.analysis.grid import (
 from resid_widgets.analysis.maps.statistics import STATS, Rows, Stat, stat_name
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.runs.run import Run
 
 CHUNK_BYTES = 32 * 2**20  # float32 copies of activations alive at once
@@ -56,6 +57,7 @@ class ActivationMap(GridResult):
     options: dict[str, Any]
 
 
+@plain_state()
 def activation_map(
     run: Run,
     component: str = "resid_post",
@@ -195,7 +197,7 @@ def _unit(direction: object, d_model: int) -> Float[NDArray, " d_model"]:
     return (given / np.linalg.norm(given)).astype(np.float32)
 
 
-@torch.no_grad()
+@plain_state()
 def _compute(
     run: Run, component: str, stat: Stat, options: dict[str, Any]
 ) -> tuple[Float[NDArray, "layer pos"], Bool[NDArray, "layer pos"]]:

@@ -8,6 +8,7 @@ import torch
 
 from resid_widgets.analysis.grid import check_component
 from resid_widgets.analysis.maps.statistics import STATS, Rows, Stat
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.runs.run import Run
 
 
@@ -32,7 +33,7 @@ def simple_stats() -> dict[str, Stat]:
     return {name: stat for name, stat in STATS.items() if not {"dim", "direction"} & set(stat.needs)}
 
 
-@torch.no_grad()
+@plain_state()
 def cell_reading(run: Run, component: str, layer: int, pos: int, *, top: int = 3, top_k: int = 5) -> CellReading:
     """Read one vector of the stream in every way that is quick.
 

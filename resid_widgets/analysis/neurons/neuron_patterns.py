@@ -22,6 +22,7 @@ from resid_widgets.analysis.neurons.result import NeuronPatterns
 from resid_widgets.analysis.neurons.weights import require_neurons, written_check
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.components import offered_components
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.progress import reporter
@@ -39,6 +40,7 @@ SENTENCE = (
 )
 
 
+@plain_state()
 def neuron_patterns(
     model: Any,
     prompts: object,

@@ -29,8 +29,8 @@ class Moments:
         self.n = 0
         self.mean, self.m2, self.m3, self.m4 = (torch.zeros(self.rows, dtype=torch.float64) for _ in range(4))
         self.active, self.above = (torch.zeros(self.rows, dtype=torch.int64) for _ in range(2))
-        self.low = torch.full((self.rows,), torch.inf)
-        self.high = torch.full((self.rows,), -torch.inf)
+        self.low = torch.full((self.rows,), torch.inf, dtype=torch.float32)
+        self.high = torch.full((self.rows,), -torch.inf, dtype=torch.float32)
 
     def update(self, x: Float[Tensor, "row pos"]) -> None:
         """Take in a chunk, at least one position."""
@@ -128,9 +128,9 @@ class Extremes:
     def __post_init__(self) -> None:
         width = 2 * self.context + 1
         self._sign = 1.0 if self.largest else -1.0
-        self._values = torch.full((self.rows, self.k), -torch.inf)
+        self._values = torch.full((self.rows, self.k), -torch.inf, dtype=torch.float32)
         self.places = torch.full((self.rows, self.k), -1, dtype=torch.int64)
-        self.windows = torch.full((self.rows, self.k, width), torch.nan)
+        self.windows = torch.full((self.rows, self.k, width), torch.nan, dtype=torch.float32)
 
     @property
     def values(self) -> Float[Tensor, "row k"]:

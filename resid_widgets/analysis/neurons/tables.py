@@ -21,6 +21,7 @@ from resid_widgets.analysis.neurons.weights import (
     unembedding,
 )
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.tokens import visible
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@plain_state()
 def effect_table(model: ResidualModel, component: str, layer: int, neuron: int, k: int) -> pd.DataFrame:
     """Return the k tokens promoted most and the k suppressed most; see ``NeuronPatterns.logit_effect``."""
     import pandas as pd
@@ -42,6 +44,7 @@ def effect_table(model: ResidualModel, component: str, layer: int, neuron: int, 
     return pd.concat(frames, ignore_index=True)
 
 
+@plain_state()
 def top_table(
     patterns: Any,
     by: str | None,

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.capabilities import capabilities
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
@@ -25,7 +26,7 @@ def directions(model: ResidualModel, component: str, layer: int) -> Float[Tensor
     Raw weights. Where a block multiplies or normalises the MLP's output afterwards, that is not in it.
     """
     if component != "mlp_post":
-        return torch.eye(model.d_model, device=model.device)
+        return torch.eye(model.d_model, device=model.device, dtype=torch.float32)
     return _weight(model.bridge.blocks[layer].mlp, "W_out")
 
 
@@ -34,7 +35,7 @@ def unembedding(model: ResidualModel) -> Float[Tensor, "d_model d_vocab"]:
     return _weight(model.bridge, "W_U")
 
 
-@torch.no_grad()
+@plain_state()
 def written_check(run: Run, layers: tuple[int, ...]) -> Check:
     """Test that the neurons' activations times ``W_out``, and the bias, are the MLP's output.
 
@@ -129,6 +130,6 @@ def require_neurons(model: ResidualModel) -> None:
         raise InputError.about("component", "mlp_post", rule, "Use a component of the stream, such as 'resid_post'.")
 
 
-@torch.no_grad()
+@plain_state()
 def _weight(module: Any, name: str) -> Tensor:
     return getattr(module, name).detach()

@@ -15,6 +15,7 @@ from resid_widgets.analysis.probing.causal_result import CausalTest, Changed, ca
 from resid_widgets.analysis.sweeps.sweep import Cell, StoppedError, run_cells, sweeping
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention, add, project_out
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import as_model
 from resid_widgets.models.reuse.edits import edit_for
 from resid_widgets.models.reuse.engine import engine_of
@@ -22,6 +23,7 @@ from resid_widgets.models.runs.run import Run, run
 from resid_widgets.sites import RESIDUAL, Site
 
 
+@plain_state()
 def causal_test(
     model: Any,
     prompts: Any,

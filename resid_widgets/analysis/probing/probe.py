@@ -19,11 +19,13 @@ from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.probing.score import METRICS
 from resid_widgets.analysis.sweeps.sweep import sweeping
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.memory import CPU, require_memory
 
 TASKS = ("classify", "regress")
 
 
+@plain_state()
 def probe(
     data: Any,
     labels: Any = None,

@@ -20,6 +20,7 @@ from resid_widgets.analysis.sweeps.intervention_code import intervention_code, w
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention, as_interventions
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.listing import listed
 from resid_widgets.models.reuse.block_actions import Watch
 from resid_widgets.models.reuse.blocks import joins_at
@@ -111,6 +112,7 @@ class Ablation(GridResult):
         return write_script(path, self.script, self.interventions)
 
 
+@plain_state()
 def ablation(run: Any, interventions: Any, metric: Any = None, *, shown: str = "stream", top_k: int = 5) -> Ablation:
     """Change some sites of a run and measure what follows.
 

@@ -16,6 +16,7 @@ from resid_widgets.analysis.sweeps.sweep_code import ablation_code
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult, column_labels, sweep_array, sweep_scale
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.reuse.edits import edit_for
 from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.runs.run import Run
@@ -48,6 +49,7 @@ class AblationSweep(SweepResult):
     base: float
 
 
+@plain_state()
 def ablation_sweep(
     run: Run,
     metric: Any,

@@ -17,9 +17,11 @@ from resid_widgets.analysis.sweeps.cells import Cells, cells_of
 from resid_widgets.analysis.sweeps.patch_result import PatchedPair, PatchSweep, begin, patch_result
 from resid_widgets.analysis.sweeps.sweep import Progress, Reporter, Sweeping, run_cells, sweeping, work_of
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import as_model
 
 
+@plain_state()
 def patch_sweep(
     model: Any,
     clean: Any,

@@ -18,6 +18,7 @@ from resid_widgets.analysis.sweeps.path_code import path_code
 from resid_widgets.analysis.sweeps.paths import ATTENTION, MLP, Paths
 from resid_widgets.analysis.sweeps.sweep import Cell, Sweeping, run_cells, sweeping, work_of
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.reuse.edits import checked_site
 from resid_widgets.models.runs.run import Run
@@ -44,6 +45,7 @@ class PathPatch(PatchSweep):
     receivers: tuple[Site | str, ...]
 
 
+@plain_state()
 def path_patch(
     model: Any,
     clean: Any,

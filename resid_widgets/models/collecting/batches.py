@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from resid_widgets.errors import InputError, UnsupportedModelError
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.bare import BareModel, proven
 from resid_widgets.models.forward import call_options
 from resid_widgets.models.hooks import hooked, refuse_foreign_hooks
@@ -91,7 +92,7 @@ def _pass(
         found[place] = value.reshape(tokens.numel(), -1)[at]
 
     actions = {model.hook_name(*place): partial(keep, place) for place in places}
-    with torch.no_grad():
+    with plain_pass():
         if bare:
             copy = BareModel(model)
             with copy.acting(actions):

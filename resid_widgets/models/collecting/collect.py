@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.collecting.activation_sources import Held
 from resid_widgets.models.collecting.activations import Activations
 from resid_widgets.models.collecting.batch_plan import BATCH_TOKENS, Plan
@@ -39,6 +40,7 @@ COLLECTED = (*RESIDUAL, "mlp_post")
 """What can be collected: everything of which a position has one vector."""
 
 
+@plain_state()
 def collect(
     model: Any,
     prompts: Any,

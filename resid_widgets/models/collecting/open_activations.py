@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.collecting.activation_sources import Stored
 from resid_widgets.models.collecting.activations import Activations
 from resid_widgets.models.collecting.store import MANIFEST, Store
@@ -13,6 +14,7 @@ from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.results import Check
 
 
+@plain_state()
 def open_activations(path: Any, model: Any = None) -> Activations:
     """Open a store that `collect` has written; its numbers are read when they are asked for.
 

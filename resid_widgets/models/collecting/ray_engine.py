@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from resid_widgets.errors import InputError, UnsupportedModelError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.bare import BareModel
 from resid_widgets.models.collecting.batch_plan import Plan, digest
 from resid_widgets.models.collecting.batches import Place, place_name, read_batch
@@ -148,7 +149,7 @@ def packed(model: ResidualModel) -> tuple[str, bytes]:
     return json.dumps(about, default=str), save(tensors)
 
 
-@torch.no_grad()
+@plain_state()
 def unpacked(config: str, weights: bytes) -> ResidualModel:
     """Build the model that `packed` was given."""
     import transformers

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as transformers_logging
 
 from resid_widgets.errors import InputError, ResidWidgetsError, UnsupportedModelError
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.forward import forward
 from resid_widgets.models.loading.folder import check_folder, check_kind
 from resid_widgets.models.loading.gguf import dense_folder
@@ -26,6 +27,7 @@ TINY = Path(__file__).parents[1] / "tiny" / "weights"
 """The bundled model, an ordinary local folder."""
 
 
+@plain_pass()
 def load_model(
     source: Any = None,
     *,
@@ -241,7 +243,6 @@ def _bridge(hf_model: Any, tokenizer: Any, name: str, notes: tuple[str, ...] = (
     return model
 
 
-@torch.no_grad()
 def _plain_logits(hf_model: Any, ids: list[int]) -> torch.Tensor:
     """Logits of the Hugging Face model itself, before the bridge takes it over."""
     return hf_model(input_ids=torch.tensor([ids], device=hf_model.device), use_cache=False).logits[0]

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.bare import bare_components
 from resid_widgets.models.reuse.block_actions import BETWEEN, Watch, block_actions, inner_components
 from resid_widgets.models.reuse.edits import Edit, applied, in_order
@@ -77,7 +78,7 @@ def replayed(
         for layer in range(min(group.joins[0] for group in wave), n_layers + 1):
             for group in wave:
                 check()
-                with recording.model.lock, torch.no_grad():
+                with recording.model.lock, plain_pass():
                     _between(recording, group, layer, watch)
                     if layer < n_layers and group.hidden.shape[0]:
                         group.hidden = _through(recording, group, layer, watch)

@@ -184,7 +184,7 @@ def _noise(base: Run, item: Intervention, edit: Edit) -> Change:
     spread = float(values[unmarked(base)].double().std(correction=0))
     shape = (base.n_pos, *site_shape(base.model, edit.component))
     whole = replace(edit, lo=0, hi=base.n_pos)
-    drawn = torch.randn(shape, generator=generator)[whole.index(0)]
+    drawn = torch.randn(shape, generator=generator, dtype=torch.float32)[whole.index(0)]
     return partial(plus, item.option("sigma") * spread * _here(drawn, edit))
 
 

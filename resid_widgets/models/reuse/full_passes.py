@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -60,8 +59,7 @@ def full_pass(
         actions |= block_actions(
             model, layer, {0: inside}, rows=1, start=0, entering=partial(entering.__getitem__, layer), watch=watch
         )
-    with torch.no_grad():
-        forward(model, ids, actions, allow_hooks=allow_hooks)
+    forward(model, ids, actions, allow_hooks=allow_hooks)
     return final[0]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.interventions import Intervention, as_interventions
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.components import offered_components, wanted_components
 from resid_widgets.models.listing import listed
 from resid_widgets.models.reuse.block_actions import Watch
@@ -20,6 +21,7 @@ from resid_widgets.models.runs.run import Run
 from resid_widgets.results import Check
 
 
+@plain_state()
 def intervene(run: Run, interventions: Any, *, keep: object = None) -> Run:
     """Run a prompt again with some sites changed.
 

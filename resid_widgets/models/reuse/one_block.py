@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.bare import bare_components
 from resid_widgets.models.reuse.block_actions import BETWEEN, Watch, block_actions, inner_components
 from resid_widgets.models.reuse.blocks import Row, row_bytes
@@ -69,7 +70,7 @@ def _together(recording: Recording, layer: int, rows: Sequence[Row], component: 
     edited = {n: edits for n, edits in edited.items() if edits}
     watch = _AllRows({component})
     bare = inner_components(edited.values()) | {component} <= bare_components(model)
-    with model.lock, torch.no_grad():
+    with model.lock, plain_pass():
         actions = block_actions(model, layer, edited, rows=len(rows), start=0, entering=lambda: hidden, watch=watch)
         recording.call(layer, hidden, recording.prefix(0), actions, bare)
     return watch.seen[component, layer]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from resid_widgets.errors import UnsupportedModelError
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.hooks import without_foreign_hooks
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.reuse.blocks import replayed
@@ -47,7 +48,7 @@ def proof_of(model: ResidualModel, components: set[str]) -> Proof:
         known: dict[str, Proof] = facts["reuse"][1]
         missing = [name for name in ("", *sorted(components)) if name not in known]
         if missing:
-            with without_foreign_hooks(model), torch.no_grad():
+            with without_foreign_hooks(model), plain_pass():
                 known.update(_prove(model, missing))
     proofs = [known[name] for name in ("", *sorted(components))]
     failed = next((proof for proof in proofs if proof.failed), None)
@@ -146,7 +147,7 @@ def _full(recording: Recording, edits: list[Edit]) -> Tensor:
 def _noisy(component: str, layer: int, lo: int, hi: int) -> Edit:
     def change(old: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(layer + 7 * lo)
-        noise = torch.randn(old.shape, generator=generator).to(old)
+        noise = torch.randn(old.shape, generator=generator, dtype=torch.float32).to(old)
         return old * 0.5 + noise * (float(old.float().std(correction=0)) or 1.0)
 
     return Edit(component, layer, lo, hi, None, None, change)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import Action
 from resid_widgets.models.runs.run import Run
@@ -53,7 +54,7 @@ def gradients_of(
     actions: dict[str, Action] = {model.hook_name(written, layer): partial(_probe, probes, layer) for layer in layers}
     allow = bool(run.provenance.options["allow_hooks"])
     last_only = set(positions) == {run.n_pos - 1}
-    with model.lock, torch.enable_grad():
+    with model.lock, plain_state(), torch.enable_grad():
         logits = forward(model, run.token_ids, actions, last_only=last_only, allow_hooks=allow, gradients=True)
         read = logits[[0] * len(positions)] if last_only else logits[list(positions)]
         found = torch.autograd.grad(measure(read[None]).sum(), [probes[layer] for layer in layers], allow_unused=True)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 
 from resid_widgets.errors import UnsupportedModelError
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.bare import BareModel
 from resid_widgets.models.forward import cache_option, call_options, rows_of
 from resid_widgets.models.hooks import Action, cache_by_both_names, hooked, plain_hooks, watched_calls
@@ -129,7 +130,7 @@ class Recording:
         last: list[Tensor] = []
         embedding = [] if embedded is None else [(self.blocks[0], "in", partial(_instead, embedded[None]))]
         with (
-            torch.no_grad(),
+            plain_pass(),
             plain_hooks(embedding),  # before the watchers, which then see it
             watched_calls([(block, self._note) for block in self.blocks]),
             plain_hooks([(self.blocks[-1], "out", last.append)]),

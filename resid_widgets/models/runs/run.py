@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.bare import proven, record
 from resid_widgets.models.components import offered_components, wanted_components
 from resid_widgets.models.hooks import foreign_hooks, refuse_foreign_hooks
@@ -23,6 +24,7 @@ from resid_widgets.models.tokenize import tokenize
 from resid_widgets.results import Check
 
 
+@plain_state()
 def run(
     model: Any,
     prompt: object,

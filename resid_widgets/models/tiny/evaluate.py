@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.tiny import grammar, words
 from resid_widgets.models.tiny.choices import Choices
 from resid_widgets.models.tiny.corpus import Corpus
@@ -49,7 +50,7 @@ class Loss:
     error: float
 
 
-@torch.no_grad()
+@plain_state()
 def next_logits(model: LlamaForCausalLM, tokenizer: Any, prompts: Sequence[str]) -> Float[Tensor, "prompt d_vocab"]:
     """Logits of the word after each prompt. Padding stands to the right, where a causal model cannot see it."""
     parts = []
@@ -101,7 +102,7 @@ def pronoun_rates(model: LlamaForCausalLM, tokenizer: Any) -> dict[str, float]:
     return dict(zip(words.SHE_RATES, she.tolist(), strict=True))
 
 
-@torch.no_grad()
+@plain_state()
 def loss(model: LlamaForCausalLM, documents: int = 2000, seed: int = 0) -> Loss:
     """Loss on documents of the whole grammar, one at a time, each token and the document's end counted."""
     corpus, bos = Corpus("evaluate", seed, held_out=None), word_ids()[BOS]

@@ -12,13 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.tiny.choices import Choices
 from resid_widgets.models.tiny.evaluate import held_out
 from resid_widgets.models.tiny.tokenizer import BOS, word_ids
 from resid_widgets.models.tiny.words import CONTENT
 
 
-@torch.no_grad()
+@plain_state()
 def head_scores(
     model: LlamaForCausalLM, n: int = 64, length: int = 12
 ) -> tuple[Float[Tensor, "layer head"], Float[Tensor, "layer head"]]:
@@ -47,7 +48,7 @@ def head_scores(
     return previous, induction
 
 
-@torch.no_grad()
+@plain_state()
 def name_patching(model: LlamaForCausalLM, tokenizer: Any, n: int = 100) -> Float[Tensor, "layer place"]:
     """Denoise one position of indirect-object sentences and measure how much of the clean answer comes back.
 

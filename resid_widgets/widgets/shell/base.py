@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ipywidgets import Layout
 
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.models.worker import Job
@@ -55,8 +56,9 @@ class ResidWidget(Exports):
         if given is None:
             self._run = source if isinstance(source, Run) else run(as_model(source), prompt)
         self._connect(self._model_behind())
-        first = self._picture({**arguments.defaults(type(self)), **options}, given)
-        self._first: State | None = self._chosen_first(first)
+        with plain_state():
+            first = self._picture({**arguments.defaults(type(self)), **options}, given)
+            self._first: State | None = self._chosen_first(first)
         self._owns_layout = not isinstance(layout, Layout)
         super().__init__(self._first, **({} if layout is None else {"layout": layout}))
         cells.adopt(self)

@@ -12,6 +12,7 @@ import ipywidgets
 import traitlets
 
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.worker import Job
 from resid_widgets.widgets.shell.frame import Buffers
 from resid_widgets.widgets.shell.traits import write
@@ -99,7 +100,8 @@ class Stateful(ipywidgets.DOMWidget):
         """Replace the state by what `propose` makes of it; a `job` that is no longer wanted changes nothing."""
         while True:
             old = self._open()
-            new = propose(old)
+            with plain_state():
+                new = propose(old)
             with self._lock:
                 if job is not None and (job.cancelled or (self._state is old and not job.claim())):
                     return

@@ -12,6 +12,7 @@ import anywidget
 import traitlets as t
 
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.worker import Job, current_worker, worker_of
 from resid_widgets.widgets.shell.frame import Buffers, Words, framed, restored, told
@@ -232,6 +233,7 @@ class ShellWidget(Stateful, FrontEndWidget):
         more = {"detail": detail} if detail else {} if progress is None else {"progress": progress}
         write(self, "status", {"state": state, "text": text, **more})
 
+    @plain_state()
     def _page(self) -> str:
         """Return what is shown as a page of its own."""
         state = self._open()

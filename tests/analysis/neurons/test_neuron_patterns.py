@@ -395,11 +395,13 @@ def test_the_weights_that_logit_effects_read_are_those_that_the_model_runs(make_
     assert alone.level == "green"
 
 
-def test_wrong_weights_are_a_red_check(make_model) -> None:
+def test_wrong_weights_are_a_red_check() -> None:
     import resid_widgets as rw
     from resid_widgets.analysis.neurons import weights as neuron_weights
+    from tests.architectures import build
 
-    run = rw.run(make_model("llama"), [1, 5, 9], keep=["mlp_post", "mlp_out"])
+    model = rw.load_model((build("llama"), None))  # nobody has asked it anything yet
+    run = rw.run(model, [1, 5, 9], keep=["mlp_post", "mlp_out"])
     assert neuron_weights.written_check(run, (0, 1)).level == "green"
     run._recorded["mlp_post", 1] = run.tensor("mlp_post", 1).roll(1, dims=-1)
     assert neuron_weights.written_check(run, (0, 1)).level == "red"
