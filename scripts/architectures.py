@@ -31,9 +31,9 @@ def main() -> None:
 
     from resid_widgets.errors import UnsupportedModelError
     from resid_widgets.models.forward import forward
+    from resid_widgets.models.layers.writes import write_matrix
     from resid_widgets.models.loading.load_model import load_model
     from resid_widgets.models.structure import relative_gap, structure_of
-    from resid_widgets.models.writes import write_matrix
     from resid_widgets.sites import COMPONENTS
     from tests.architectures import FAMILIES, build
 

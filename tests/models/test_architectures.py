@@ -8,10 +8,10 @@ import torch
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.capabilities import capabilities
 from resid_widgets.models.forward import forward
+from resid_widgets.models.layers.writes import require_writable, write_matrix
 from resid_widgets.models.loading.load_model import load_model
 from resid_widgets.models.runs.run import run
 from resid_widgets.models.structure import relative_gap, structure_of
-from resid_widgets.models.writes import require_writable, write_matrix
 from resid_widgets.sites import COMPONENTS
 from tests.architectures import FAMILIES, MIXTURES, PARALLEL, REFUSED, REFUSED_WRITES, build
 

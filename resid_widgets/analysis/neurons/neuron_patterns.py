@@ -23,11 +23,11 @@ from resid_widgets.analysis.neurons.weights import require_neurons, written_chec
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
 from resid_widgets.models.components import offered_components
+from resid_widgets.models.layers.shapes import site_shape
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.progress import reporter
 from resid_widgets.models.prompt_list import read_prompts
 from resid_widgets.models.runs.run import Run, run
-from resid_widgets.models.shapes import site_shape
 from resid_widgets.models.token_checks import token_checks
 from resid_widgets.results import Provenance
 from resid_widgets.sites import RESIDUAL

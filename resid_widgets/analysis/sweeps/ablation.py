@@ -20,6 +20,7 @@ from resid_widgets.analysis.sweeps.intervention_code import intervention_code, w
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention, as_interventions
+from resid_widgets.models.layers.shapes import head_count
 from resid_widgets.models.listing import listed
 from resid_widgets.models.reuse.block_actions import Watch
 from resid_widgets.models.reuse.blocks import joins_at
@@ -27,7 +28,6 @@ from resid_widgets.models.reuse.edits import edit_for, in_order
 from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.reuse.intervene import Report, report_checks
 from resid_widgets.models.runs.run import Run
-from resid_widgets.models.shapes import head_count
 from resid_widgets.results import Scale
 from resid_widgets.tokens import visible
 

@@ -10,9 +10,9 @@ import numpy as np
 from resid_widgets.analysis.grid import whole_number
 from resid_widgets.errors import InputError
 from resid_widgets.models.components import require_in_stream
+from resid_widgets.models.layers.shapes import head_count, site_shape
+from resid_widgets.models.layers.writes import require_writable
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.shapes import head_count, site_shape
-from resid_widgets.models.writes import require_writable
 from resid_widgets.sites import Site, require_component
 
 HEADS = ("z", "q", "k", "v", "pattern")

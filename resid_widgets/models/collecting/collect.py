@@ -23,12 +23,12 @@ from resid_widgets.models.collecting.positions import describe_positions, positi
 from resid_widgets.models.collecting.ray_engine import RayEngine
 from resid_widgets.models.collecting.store import Store
 from resid_widgets.models.components import named_components, offered_components
+from resid_widgets.models.layers.shapes import site_shape
 from resid_widgets.models.memory import human
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.progress import Report, reporter
 from resid_widgets.models.prompt_list import read_prompts
 from resid_widgets.models.runs.run import Run, run
-from resid_widgets.models.shapes import site_shape
 from resid_widgets.models.structure import relative_gap
 from resid_widgets.models.token_checks import token_checks
 from resid_widgets.models.whole import is_whole

@@ -9,9 +9,9 @@ from functools import partial
 from torch import Tensor
 
 from resid_widgets.models.hooks import Action
+from resid_widgets.models.layers.shapes import site_shape
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.reuse.edits import ORDER, Edit, applied
-from resid_widgets.models.shapes import site_shape
 
 BETWEEN = ("resid_pre", "resid_post")
 """The stream between blocks: edited there, not inside one."""

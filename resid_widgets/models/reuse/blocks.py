@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resid_widgets.models.bare import bare_components
+from resid_widgets.models.layers.shapes import head_count, site_shape
 from resid_widgets.models.reuse.block_actions import BETWEEN, Watch, block_actions, inner_components
 from resid_widgets.models.reuse.edits import Edit, applied, in_order
 from resid_widgets.models.runs.recording import Prefix, Recording
-from resid_widgets.models.shapes import head_count, site_shape
 
 Row = Sequence[Edit]
 """The edits of one row, at least one."""

@@ -13,9 +13,9 @@ from torch import Tensor
 from resid_widgets.errors import InputError
 from resid_widgets.held import Captured
 from resid_widgets.interventions import Intervention, Prompt
+from resid_widgets.models.layers.shapes import head_count, site_shape
+from resid_widgets.models.layers.writes import require_writable
 from resid_widgets.models.runs.run import Run, run
-from resid_widgets.models.shapes import head_count, site_shape
-from resid_widgets.models.writes import require_writable
 from resid_widgets.sites import Site
 
 Change = Callable[[Tensor], Tensor]

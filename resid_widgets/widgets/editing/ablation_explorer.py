@@ -13,8 +13,8 @@ from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.sweeps.ablation import Ablation, ablation, default_metric
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import as_interventions
+from resid_widgets.models.layers.writes import write_test
 from resid_widgets.models.worker import Job
-from resid_widgets.models.writes import write_test
 from resid_widgets.widgets.editing import clicks
 from resid_widgets.widgets.editing.chips import chip_id, summary
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control

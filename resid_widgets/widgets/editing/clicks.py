@@ -10,10 +10,10 @@ from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.sweeps.ablation import Ablation
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention
+from resid_widgets.models.layers.shapes import site_shape
+from resid_widgets.models.layers.writes import write_test
 from resid_widgets.models.runs.run import Run
-from resid_widgets.models.shapes import site_shape
 from resid_widgets.models.tokenize import tokenize
-from resid_widgets.models.writes import write_test
 from resid_widgets.sites import Site
 
 Place = list[int | None]

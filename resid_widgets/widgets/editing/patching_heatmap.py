@@ -16,10 +16,10 @@ from resid_widgets.analysis.sweeps.cells import HEADS
 from resid_widgets.analysis.sweeps.patch_sweep import PatchSweep, patch_sweep
 from resid_widgets.analysis.sweeps.sweep import Progress
 from resid_widgets.errors import InputError
+from resid_widgets.models.layers.writes import write_test
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import run
 from resid_widgets.models.worker import Job
-from resid_widgets.models.writes import write_test
 from resid_widgets.sites import RESIDUAL
 from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.editing.cell_explorer import ShownBelow, explorer_on

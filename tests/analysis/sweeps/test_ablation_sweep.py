@@ -11,8 +11,8 @@ import torch
 
 import resid_widgets as rw
 from resid_widgets.errors import InputError, UnsupportedModelError
+from resid_widgets.models.layers.writes import write_test
 from resid_widgets.models.runs.run import Run
-from resid_widgets.models.writes import write_test
 from tests.analysis.plain import script_result
 from tests.architectures import PARALLEL, REFUSED_WRITES
 from tests.models.plain_interventions import Plain, Where, plain_edit

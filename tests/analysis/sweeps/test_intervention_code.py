@@ -152,7 +152,7 @@ def test_where_a_script_cannot_be_written_is_said(llama_run, tmp_path):
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "qwen2", "opt", "bloom", "gemma2", "phi"])
 def test_other_architectures(check, make_model, family):
-    from resid_widgets.models.writes import write_test
+    from resid_widgets.models.layers.writes import write_test
 
     model = make_model(family)
     run = rw.run(model, [1, 5, 9, 20, 33, 4, 60])

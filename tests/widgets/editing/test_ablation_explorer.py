@@ -586,7 +586,7 @@ def test_mlps_and_other_sites_of_the_stream(explorer, front):
 
 def test_only_sites_that_can_be_written_are_offered(make_model):
     import resid_widgets as rw
-    from resid_widgets.models.writes import write_test
+    from resid_widgets.models.layers.writes import write_test
 
     for family in ("gpt2", "gemma2", "bloom"):
         run = rw.run(make_model(family), [1, 2, 3])

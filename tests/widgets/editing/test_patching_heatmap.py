@@ -240,7 +240,7 @@ def test_everything_is_chosen_in_the_widget(worded_heatmap, page):
 
 def test_only_components_that_can_be_written_are_offered(make_model):
     import resid_widgets as rw
-    from resid_widgets.models.writes import write_test
+    from resid_widgets.models.layers.writes import write_test
 
     model = make_model("opt")
     widget = rw.PatchingHeatmap(model, CLEAN, CORRUPT, rw.logit_diff(7, 8))
