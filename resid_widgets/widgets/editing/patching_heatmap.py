@@ -12,11 +12,10 @@ import numpy as np
 
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.metrics import Metric, logit_diff, require_metric
-from resid_widgets.analysis.sweeps.cells import HEADS
+from resid_widgets.analysis.sweeps.cells import HEADS, sweepable
 from resid_widgets.analysis.sweeps.patch_sweep import PatchSweep, patch_sweep
 from resid_widgets.analysis.sweeps.sweep import Progress
 from resid_widgets.errors import InputError
-from resid_widgets.models.layers.writes import write_test
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import run
 from resid_widgets.models.worker import Job
@@ -217,7 +216,7 @@ class PatchingHeatmap(ResidWidget):
         if self._run is None:
             return []
         model = self._model
-        offered = [name for name in (*RESIDUAL, *HEADS) if write_test(model, name).works]
+        offered = [name for name in (*RESIDUAL, *HEADS) if sweepable(model, name, 1)]
         hint = "Both prompts must have as many tokens."
         return [
             panel.text("clean", "clean", prompt_text(options["clean"]), hint=hint, wide=True),
