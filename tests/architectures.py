@@ -166,6 +166,11 @@ REFUSED_WRITES = {
     "gptj": {"pattern"},
     "opt": {"pattern"},
     **{family: {"mlp_post"} for family in MIXTURES},
+    "gemma4_text wide heads": {"pattern"},
+    "gemma4_text keys as values": {"pattern"},
+    "llama4_text": {"pattern"},
+    # What attention writes reaches the router past the norm before the MLP, where the self-test cannot follow it.
+    "gemma4_text experts beside": {"mlp_post", "pattern", "attn_out", "resid_mid"},
 }
 # The same for some layers only.
 REFUSED_AT: dict[str, set[tuple[str, int]]] = {

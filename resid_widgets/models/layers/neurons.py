@@ -8,6 +8,7 @@ exactly these numbers, one row a position; and where they are silent, the MLP wr
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,9 @@ def _find(model: ResidualModel) -> tuple[dict[int, str], bool]:
     finite = [layer for layer in layers if bool(torch.isfinite(shown[layer]).all())]
     for layer in finite:
         flat = shown[layer].reshape(-1, shown[layer].shape[-1])
-        if len(flat) != len(ids) or holder(taken[layer], flat, model.gap_limit) is None:
+        # With folded weights TransformerLens multiplies by its own, and calls no module of the model.
+        taken_up = _fits(model, layer, flat) if model.folded else holder(taken[layer], flat, model.gap_limit)
+        if len(flat) != len(ids) or not taken_up:
             found[layer] = _MIXTURE
     silent = _writes_of_silence(model, ids, [layer for layer in layers if layer not in found])
     found |= {layer: _MORE for layer, value in silent.items() if _varies(value, model.gap_limit)}
@@ -74,6 +77,12 @@ def _writes_of_silence(model: ResidualModel, ids: list[int], layers: list[int]) 
     actions |= {model.hook_name("mlp_out", layer): partial(written.__setitem__, layer) for layer in layers}
     forward(model, ids, actions, allow_hooks=True)
     return {layer: value.reshape(len(ids), -1) for layer, value in written.items()}
+
+
+def _fits(model: ResidualModel, layer: int, shown: Tensor) -> bool:
+    """Whether TransformerLens has a matrix from what is shown to the stream."""
+    mlp: Any = model.bridge.blocks[layer].mlp
+    return getattr(mlp, "W_out", torch.empty(0)).shape == (shown.shape[1], model.d_model)
 
 
 def _varies(written: Tensor, limit: float) -> bool:
