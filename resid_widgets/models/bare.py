@@ -22,6 +22,7 @@ from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.forward import call_options, forward, rows_of
 from resid_widgets.models.hooks import Action, fired_once, plain_hooks, without_foreign_hooks
+from resid_widgets.models.layers.shapes import layers_with
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import probe_ids, relative_gap
 from resid_widgets.sites import COMPONENTS, STREAM
@@ -158,7 +159,8 @@ def _compare(model: ResidualModel, names: Sequence[str]) -> dict[str, bool]:
 def bare_components(model: ResidualModel) -> set[str]:
     """Return the components that the bare modules show as TransformerLens does, heads side by side or apart.
 
-    Found out once a bridge: each is recorded both ways in every layer. ``resid_mid`` is there with ``attn_out``.
+    Found out once a bridge: each is recorded both ways in every layer that has it. ``resid_mid`` is there with
+    ``attn_out``.
     """
     facts = model._shared.facts
     with model.lock:
@@ -171,10 +173,11 @@ def bare_components(model: ResidualModel) -> set[str]:
 def _find_bare_components(model: ResidualModel) -> set[str]:
     ids = probe_ids(model.d_vocab, model.n_ctx)
     names = {
-        component: [model.hook_name(component, layer) for layer in range(model.n_layers)]
+        component: [model.hook_name(component, layer) for layer in layers_with(model, component)]
         for component in COMPONENTS
-        if component not in STREAM and all(model.has(component, layer) for layer in range(model.n_layers))
+        if component not in STREAM
     }
+    names = {component: of for component, of in names.items() if of}
     expected: dict[str, Tensor] = {}
     reads = {name: partial(expected.__setitem__, name) for of in names.values() for name in of}
     forward(model, ids, reads, last_only=False, allow_hooks=True)

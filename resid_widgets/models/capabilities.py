@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import Action
+from resid_widgets.models.layers.shapes import head_count, layers_with, why_not
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.structure import probe_ids, relative_gap, structure_of
 
@@ -24,19 +26,19 @@ class Capabilities:
     gradients
         A gradient flows from the logits to the embedded stream.
     attention_patterns
-        Patterns can be read, and each row sums to 1.
+        Patterns can be read in every layer, and each row sums to 1.
     parallel_blocks
         Attention and MLP read the same state; there is no resid_mid.
     post_norm
-        A block normalises what attention or MLP gives before it is added to the stream.
+        A block of any layer normalises what attention gives before it is added to the stream.
     grouped_query_attention
-        Several query heads share one key-value head.
+        Several query heads share one key-value head, in any layer.
     soft_cap
         The logits pass through a non-linear cap.
     encoder_only
         Later tokens change earlier positions.
     neurons
-        ``mlp_post`` can be read and is not merely the MLP's output (mixture of experts).
+        ``mlp_post`` can be read in every layer: none is a mixture of experts.
     """
 
     gradients: bool
@@ -74,31 +76,40 @@ def capabilities(model: Any) -> Capabilities:
 def _find(model: ResidualModel) -> Capabilities:
     structure = structure_of(model)
     ids = probe_ids(model.d_vocab, model.n_ctx)
-    layer = model.n_layers // 2
-    names = {c: model.hook_name(c, layer) for c in ("q", "k", "pattern", "mlp_post", "attn_out", "mlp_out")}
-    names |= {"projected": f"blocks.{layer}.attn.o.hook_out"}
-    seen: dict[str, Tensor] = {}
-
-    def read(name: str) -> Action:
-        return lambda value: seen.update({name: value}) or None
-
-    forward(model, ids, {hook: read(n) for n, hook in names.items() if hook in model.hooks}, allow_hooks=True)
-    pattern = seen.get("pattern")
-    heads = [seen[c].shape[2] for c in ("q", "k") if c in seen and seen[c].ndim == 4]
-    neurons = "mlp_post" in seen and not (
-        seen["mlp_post"].shape == seen["mlp_out"].shape and torch.equal(seen["mlp_post"], seen["mlp_out"])
-    )
+    layers = range(model.n_layers)
+    names = {(kind, n): model.hook_name(kind, n) for kind in ("pattern", "attn_out") for n in layers}
+    names |= {("projected", n): f"blocks.{n}.attn.o.hook_out" for n in layers}
+    seen: dict[tuple[str, int], Tensor] = {}
+    reads: dict[str, Action] = {
+        hook: partial(seen.__setitem__, place) for place, hook in names.items() if hook in model.hooks
+    }
+    forward(model, ids, reads, allow_hooks=True)
     return Capabilities(
         gradients=_gradients_flow(model, ids),
-        attention_patterns=pattern is not None
-        and relative_gap(pattern.float().sum(-1), torch.ones_like(pattern[..., 0]).float()) <= model.gap_limit,
+        attention_patterns=all(_sums_to_one(seen.get(("pattern", n)), model.gap_limit) for n in layers),
         parallel_blocks=structure.parallel,
-        post_norm="projected" in seen and not _collinear(seen["projected"], seen["attn_out"], model.gap_limit),
-        grouped_query_attention=len(heads) == 2 and heads[0] != heads[1],
+        post_norm=any(
+            not _collinear(seen["projected", n], seen["attn_out", n], model.gap_limit)
+            for n in layers
+            if ("projected", n) in seen
+        ),
+        grouped_query_attention=any(_shared_keys(model, n) for n in layers),
         soft_cap=_caps_logits(model),
         encoder_only=not structure.causal,
-        neurons=neurons,
+        neurons=layers_with(model, "mlp_post") == tuple(layers),
     )
+
+
+def _sums_to_one(pattern: Tensor | None, limit: float) -> bool:
+    return (
+        pattern is not None and relative_gap(pattern.float().sum(-1), torch.ones_like(pattern[..., 0]).float()) <= limit
+    )
+
+
+def _shared_keys(model: ResidualModel, layer: int) -> bool:
+    """Whether a layer has fewer key-value heads than query heads."""
+    both = not (why_not(model, "q", layer) or why_not(model, "k", layer))
+    return both and head_count(model, "q", layer) != head_count(model, "k", layer)
 
 
 def _gradients_flow(model: ResidualModel, ids: list[int]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from resid_widgets.errors import InputError
+from resid_widgets.models.layers.shapes import layers_with, why_not
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import structure_of
 from resid_widgets.sites import COMPONENTS, RESIDUAL, require_component
@@ -49,7 +50,7 @@ def offered_components(model: ResidualModel, wanted: Sequence[str], by_default: 
 
 
 def require_offered(model: ResidualModel, component: str) -> None:
-    """Refuse a component that the model does not have at every layer.
+    """Refuse a component that the model has at no layer.
 
     Raises
     ------
@@ -57,11 +58,9 @@ def require_offered(model: ResidualModel, component: str) -> None:
         With the reason.
     """
     require_in_stream(model, component)
-    missing = [n for n in range(model.n_layers) if not model.has(component, n)]
-    if missing:
-        raise InputError.about(
-            "component", component, f"{model.name} has none at layer {missing[0]}", "Leave it out of keep."
-        )
+    if not layers_with(model, component):
+        rule = f"no layer of {model.name} has any: {why_not(model, component, 0)}"
+        raise InputError.about("component", component, rule, "Leave it out of keep.")
 
 
 def require_in_stream(model: ResidualModel, component: str) -> None:

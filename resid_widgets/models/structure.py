@@ -14,7 +14,7 @@ from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import Action, without_foreign_hooks
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.sites import RESIDUAL
+from resid_widgets.sites import RESIDUAL, WRITES
 
 _PROBE_LENGTH = 7
 
@@ -105,16 +105,21 @@ def structure_of(model: ResidualModel) -> Structure:
 
 
 def _find(model: ResidualModel) -> Structure:
-    missing = [c for c in ("resid_pre", "resid_post", "attn_out", "mlp_out") if not model.has(c)]
+    layers = range(model.n_layers)
+    needed = ("resid_pre", "resid_post", "attn_out", "mlp_out")
+    missing = [f"{c} at layer {n}" for c in needed for n in layers if not model.has(c, n)][:1]
     missing += [part for part in ("embed", "ln_final", "unembed") if not hasattr(model.bridge, part)]
     if missing:
         raise UnsupportedModelError(f"{model.name} cannot be shown: TransformerLens offers no {', '.join(missing)}.")
     ids = probe_ids(model.d_vocab, model.n_ctx)
-    parallel = not model.has("resid_mid")
+    sequential = {model.has("resid_mid", n) for n in layers}
+    if len(sequential) > 1:
+        raise UnsupportedModelError(f"{model.name} cannot be shown: in some layers attention and MLP are parallel.")
+    parallel = sequential == {False}
     components = tuple(c for c in RESIDUAL if not (parallel and c == "resid_mid"))
     seen: dict[tuple[str, int], Tensor] = {}
 
-    places = [(c, n) for c in components for n in range(model.n_layers)]
+    places = [(c, n) for c in components for n in layers]
     actions: dict[str, Action] = {model.hook_name(*place): partial(seen.__setitem__, place) for place in places}
     try:
         logits = forward(model, ids, actions, last_only=False, allow_hooks=True)
@@ -124,7 +129,7 @@ def _find(model: ResidualModel) -> Structure:
         raise UnsupportedModelError(f"{model.name}: TransformerLens' bridge of it does not run ({error}).") from error
     limit = model.gap_limit
     worst, finite = 0.0, True
-    for layer in range(model.n_layers):
+    for layer in layers:
         parts = {c: seen[c, layer] for c in components}
         shapes = {tuple(p.shape) for p in parts.values()}
         if shapes != {(1, len(ids), model.d_model)}:
@@ -152,12 +157,13 @@ def _find(model: ResidualModel) -> Structure:
 
 
 def _is_causal(model: ResidualModel, ids: list[int], seen: Mapping[tuple[str, int], Tensor]) -> bool:
-    """Whether changing the last token leaves all earlier positions of the last layer as they were."""
+    """Whether changing the last token leaves what every layer writes at earlier positions as it was."""
     if len(ids) < 2:
         return True
-    changed: list[Tensor] = []
-    last = model.n_layers - 1
+    changed: dict[tuple[str, int], Tensor] = {}
     other = [*ids[:-1], (ids[-1] + 1) % model.d_vocab]
-    forward(model, other, {model.hook_name("resid_post", last): lambda h: changed.append(h)}, allow_hooks=True)
-    before, after = seen["resid_post", last][0, :-1], changed[0][0, :-1]
-    return relative_gap(after, before) <= model.gap_limit
+    # What is written, not the stream, beside whose largest numbers a write may be nothing.
+    places = [(c, n) for c in WRITES for n in range(model.n_layers)]
+    forward(model, other, {model.hook_name(*at): partial(changed.__setitem__, at) for at in places}, allow_hooks=True)
+    gaps = [relative_gap(changed[place][0, :-1], seen[place][0, :-1]) for place in places]
+    return all(gap <= model.gap_limit for gap in gaps)

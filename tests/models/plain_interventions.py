@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tests.architectures import PARALLEL, build
 
-D_HEAD = 8  # of all families in tests.architectures
+D_HEAD = 8  # of all families in tests.architectures, where a layer does not say otherwise
 Change = Callable[[Tensor], None]
 """Changes all positions of a component in place: ``[pos, ...]``, pattern ``[head, pos, key]``."""
 
@@ -30,7 +30,9 @@ _ATTENTION = ("self_attn", "attn", "attention", "self_attention")
 _Z = ("o_proj", "out_proj", "c_proj", "dense")
 _NEURONS = ("down_proj", "c_proj", "fc_out", "fc2", "dense_4h_to_h")
 _MIDDLE = ("post_attention_layernorm", "ln_2", "final_layer_norm")
-_MIDDLE_OF = {"olmo2": "mlp", "gemma2": "pre_feedforward_layernorm", "gemma3_text": "pre_feedforward_layernorm"}
+_MIDDLE_OF = {"olmo2": "mlp", "olmo3": "mlp"} | dict.fromkeys(
+    ("gemma2", "gemma3_text", "gemma4_text"), "pre_feedforward_layernorm"
+)
 
 
 def _named(block: nn.Module, names: Sequence[str]) -> nn.Module:
@@ -113,6 +115,7 @@ class _Layer:
     def watch(self, handles: list[Any]) -> None:
         block, parallel = self.block, self.plain.parallel
         attention = _named(block, _ATTENTION)
+        self.d_head: int = getattr(attention, "head_dim", D_HEAD)
         handles.append(_before(block, self.entering))
         handles.append(_after(block, self.leaving_parallel if parallel else self.leaving))
         handles.append(attention.register_forward_hook(self.attended))
@@ -125,12 +128,13 @@ class _Layer:
         assert len(inside) >= 2
         if "q_proj" in names:
             for name in ("q", "k", "v"):
-                handles.append(_after(names[f"{name}_proj"], partial(self.projected, name)))
+                if f"{name}_proj" in names:  # some layers of Gemma 4 take their keys for values
+                    handles.append(_after(names[f"{name}_proj"], partial(self.projected, name)))
         else:
             joint = next(names[n] for n in ("c_attn", "query_key_value", "qkv_proj") if n in names)
             handles.append(_after(joint, self.joint))
         handles.append(_before(next(names[n] for n in _Z if n in names), self.mixed))
-        if "gate" not in {path.split(".")[-1] for path, _ in block.named_modules()}:  # no mixture of experts
+        if not {"gate", "router"} & {path.split(".")[-1] for path, _ in block.named_modules()}:  # no mixture of experts
             outside = [(p, m) for p, m in block.named_modules() if not any(part in _ATTENTION for part in p.split("."))]
             neurons = [m for path, m in outside if path.split(".")[-1] in _NEURONS]
             assert len(neurons) == 1
@@ -175,7 +179,7 @@ class _Layer:
                 self.seen["pattern", self.layer] = part[0]
 
     def projected(self, name: str, value: Tensor) -> Tensor:
-        return self.changed(name, value.reshape(self.n_pos, -1, D_HEAD)).reshape(value.shape)
+        return self.changed(name, value.reshape(self.n_pos, -1, self.d_head)).reshape(value.shape)
 
     def joint(self, value: Tensor) -> Tensor:
         """One projection that gives q, k and v, in each family's own layout."""
@@ -191,7 +195,7 @@ class _Layer:
         return new.reshape(value.shape)
 
     def mixed(self, value: Tensor) -> Tensor:
-        z = value.reshape(self.n_pos, -1, D_HEAD)
+        z = value.reshape(self.n_pos, -1, self.d_head)
         return self.changed("z", self.forced.get(self.layer, z)).reshape(value.shape)
 
     def neurons(self, value: Tensor) -> Tensor:

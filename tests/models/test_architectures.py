@@ -8,22 +8,22 @@ import torch
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.capabilities import capabilities
 from resid_widgets.models.forward import forward
+from resid_widgets.models.layers.writes import Write, require_writable, write_matrix
 from resid_widgets.models.loading.load_model import load_model
 from resid_widgets.models.runs.run import run
 from resid_widgets.models.structure import relative_gap, structure_of
-from resid_widgets.models.writes import require_writable, write_matrix
-from resid_widgets.sites import COMPONENTS
-from tests.architectures import FAMILIES, MIXTURES, PARALLEL, REFUSED, REFUSED_WRITES, build
+from tests.architectures import FAMILIES, MIXED, PARALLEL, REFUSED, build, refused_writes
 
 IDS = [5, 9, 33, 2, 8, 60, 7, 7, 41]
 
-POST_NORM = {"gemma2", "gemma3_text", "olmo2"}
+TESTED = [family for family in FAMILIES | MIXED if family not in REFUSED]
+POST_NORM = {"gemma2", "gemma3_text", "olmo2", "olmo3"} | {f for f in MIXED if f.startswith("gemma")}
 ONE_KEY_PER_HEAD = {"gpt2", "gpt_neo", "gptj", "gpt_neox", "opt", "bloom", "gpt_neox sequential"} | {
     "falcon sequential alibi"
 }
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in REFUSED])
+@pytest.mark.parametrize("family", TESTED)
 def test_family_is_true_to_hugging_face(family: str) -> None:
     plain = build(family)
     model = load_model((plain, None))
@@ -44,23 +44,27 @@ def test_family_is_true_to_hugging_face(family: str) -> None:
     assert found.post_norm == (family in POST_NORM)
     assert found.grouped_query_attention == (family not in ONE_KEY_PER_HEAD)
     assert found.soft_cap == (family == "gemma2")
-    assert found.neurons == (family not in MIXTURES)
-    assert found.gradients and found.attention_patterns and not found.encoder_only
+    assert found.neurons == (not any(name == "mlp_post" for name, _ in refused_writes(family, model.n_layers)))
+    assert found.gradients and found.attention_patterns and found.encoder_only == ("both ways" in family)
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in REFUSED])
+@pytest.mark.parametrize("family", TESTED)
 def test_writes_do_what_plain_pytorch_does(family: str) -> None:
     plain = build(family)
     model = load_model((plain, None))
     against_plain_model = write_matrix(model, plain)
-    refused = {c for c, outcome in against_plain_model.items() if not outcome.works}
-    assert refused == REFUSED_WRITES.get(family, set()) | ({"resid_mid"} if family in PARALLEL else set())
+    refused = refused_in(against_plain_model)
+    assert refused == refused_writes(family, model.n_layers)
     # The test that every user's own model gets has no plain copy to compare with, and must come to the same.
     without_copy = write_matrix(model)
-    assert {c for c in COMPONENTS if not without_copy[c].works} == refused
-    for component in refused:
-        with pytest.raises(UnsupportedModelError, match=f"{component} cannot be written"):
-            require_writable(model, component)
+    assert refused_in(without_copy) == refused
+    for component, layer in refused:
+        with pytest.raises(UnsupportedModelError, match=f"{component} cannot be written at layer {layer}"):
+            require_writable(model, component, layer)
+
+
+def refused_in(matrix: dict[str, dict[tuple[int, ...], Write]]) -> set[tuple[str, int]]:
+    return {(name, n) for name, of in matrix.items() for group, write in of.items() if not write.works for n in group}
 
 
 @pytest.mark.parametrize("family", sorted(REFUSED))
@@ -83,5 +87,5 @@ def test_a_lying_hook_point_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     aliased = dict(model.hooks)
     aliased["blocks.0.hook_attn_out"] = aliased["blocks.0.hook_resid_mid"]
     monkeypatch.setitem(model.__dict__, "hooks", aliased)
-    outcome = write_matrix(model)["resid_mid"]
+    (outcome,) = write_matrix(model)["resid_mid"].values()
     assert not outcome.works and "plain PyTorch" in outcome.reason

@@ -19,16 +19,16 @@ from resid_widgets.analysis.neurons.collect import (
 from resid_widgets.analysis.neurons.dataset import STATS, stat_checks, stats_of
 from resid_widgets.analysis.neurons.prompts import Prompts, labelled_prompts
 from resid_widgets.analysis.neurons.result import NeuronPatterns
-from resid_widgets.analysis.neurons.weights import require_neurons, written_check
+from resid_widgets.analysis.neurons.weights import written_check
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.components import offered_components
+from resid_widgets.models.layers.shapes import one_shape
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.progress import reporter
 from resid_widgets.models.prompt_list import read_prompts
 from resid_widgets.models.runs.run import Run, run
-from resid_widgets.models.shapes import site_shape
 from resid_widgets.models.token_checks import token_checks
 from resid_widgets.results import Provenance
 from resid_widgets.sites import RESIDUAL
@@ -109,7 +109,8 @@ def neuron_patterns(
     Raises
     ------
     InputError
-        If an argument is unknown, out of range or of no use, or what is to be kept would not fit in memory.
+        If an argument is unknown, out of range or of no use, a layer has no neurons (a mixture of experts) or others
+        as many, or what is to be kept would not fit in memory.
     """
     model = as_model(model)
     report = reporter(progress, "neurons", "prompt")
@@ -193,11 +194,10 @@ def _rows(
     """Return component, layers and neurons, checked."""
     if not isinstance(component, str) or component not in COMPONENTS:
         raise InputError.about("component", component, "it has no neurons", f"Use one of {', '.join(COMPONENTS)}.")
-    if component == "mlp_post":
-        require_neurons(model)
     offered_components(model, (component,), by_default=False)
-    width = site_shape(model, component)[-1]
-    return component, _several("layers", layers, model.n_layers), _several("neurons", neurons, width)
+    chosen = _several("layers", layers, model.n_layers)
+    (width,) = one_shape(model, component, chosen)
+    return component, chosen, _several("neurons", neurons, width)
 
 
 def _several(name: str, given: Any, n: int) -> tuple[int, ...]:

@@ -11,9 +11,9 @@ from torch import Tensor
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.capabilities import capabilities
+from resid_widgets.models.layers.shapes import head_count, site_shape
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
-from resid_widgets.models.structure import structure_of
 from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Check
 
@@ -74,8 +74,7 @@ def composition(
     head
         Layer and head, as `checked_head` returned them.
     """
-    attention: Any = model.bridge.blocks[head[0]].attn
-    q, k, v, o = (_weight(attention, name).double() for name in ("W_Q", "W_K", "W_V", "W_O"))
+    q, k, v, o = (_head_weight(model, head[0], name).double() for name in ("q", "k", "v", "o"))
     h = head[1]
     shared = h // (q.shape[0] // k.shape[0])  # the key-value head of its group
     if reads == "v":
@@ -99,14 +98,15 @@ def checked_head(model: ResidualModel, head: object) -> tuple[int, int]:
     Raises
     ------
     InputError
-        If they are not.
+        If they are not, or the layer has no heads.
     """
     remedy = "Give (layer, head), for example (1, 0)."
     if not isinstance(head, tuple | list) or len(head) != 2:
         raise InputError.about("head", head, "a layer and a head are needed", remedy)
-    for name, value, n in (("layer", head[0], model.n_layers), ("head", head[1], model.n_heads)):
-        if not is_whole(value) or not 0 <= value < n:
-            raise InputError.about("head", head, f"the {name} must be a whole number from 0 to {n - 1}", remedy)
+    counts = {"layer": lambda: model.n_layers, "head": lambda: head_count(model, "q", head[0])}
+    for (name, count), value in zip(counts.items(), head, strict=True):
+        if not is_whole(value) or not 0 <= value < count():
+            raise InputError.about("head", head, f"the {name} must be a whole number from 0 to {count() - 1}", remedy)
     return int(head[0]), int(head[1])
 
 
@@ -116,18 +116,21 @@ def readable_layers(model: ResidualModel, component: str, layers: tuple[int, ...
     return [layer for layer in layers if layer < head_layer or (before and layer == head_layer)]
 
 
-def require_neurons(model: ResidualModel) -> None:
-    """Refuse a model whose ``mlp_post`` is not its neurons.
+def _head_weight(model: ResidualModel, layer: int, name: str) -> Float[Tensor, "head d_in d_out"]:
+    """Return a weight of attention with its heads apart, as this layer has them.
 
     Raises
     ------
     InputError
-        For a mixture of experts, or where there is no such hook point.
+        If TransformerLens takes it apart otherwise: it knows one number of heads for all layers.
     """
-    structure_of(model)
-    if not capabilities(model).neurons:
-        rule = f"{model.name} does not show its MLP neurons (a mixture of experts has them inside each expert)"
-        raise InputError.about("component", "mlp_post", rule, "Use a component of the stream, such as 'resid_post'.")
+    weight = _weight(model.bridge.blocks[layer].attn, f"W_{name.upper()}")
+    heads, d_head = site_shape(model, "z" if name == "o" else name, layer)
+    wanted = (heads, d_head, model.d_model) if name == "o" else (heads, model.d_model, d_head)
+    if tuple(weight.shape) != wanted:
+        rule = f"TransformerLens gives W_{name.upper()} of this layer as {list(weight.shape)}, it is {list(wanted)}"
+        raise InputError.about("head", layer, rule, "Choose a head of another layer.")
+    return weight
 
 
 @plain_state()

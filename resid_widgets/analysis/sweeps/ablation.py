@@ -21,6 +21,7 @@ from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention, as_interventions
 from resid_widgets.models.ambient import plain_state
+from resid_widgets.models.layers.shapes import one_shape
 from resid_widgets.models.listing import listed
 from resid_widgets.models.reuse.block_actions import Watch
 from resid_widgets.models.reuse.blocks import joins_at
@@ -28,7 +29,6 @@ from resid_widgets.models.reuse.edits import edit_for, in_order
 from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.reuse.intervene import Report, report_checks
 from resid_widgets.models.runs.run import Run
-from resid_widgets.models.shapes import head_count
 from resid_widgets.results import Scale
 from resid_widgets.tokens import visible
 
@@ -196,7 +196,11 @@ def default_metric(run: Run) -> Metric:
 
 def _changes(run: Run, component: str, start: int, watch: Watch) -> NDArray[np.float32]:
     """Return the relative change in each cell; 0 where nothing was computed again."""
-    columns = run.n_pos if component == "resid_post" else head_count(run.model, "z")
+    columns = (
+        run.n_pos
+        if component == "resid_post"
+        else one_shape(run.model, "z", run.layers, 1, otherwise="Use shown='stream'.")[0]
+    )
     values = np.zeros((run.model.n_layers, columns), dtype=np.float32)
     for (name, layer), new in watch.seen.items():
         if name == component and 0 <= layer < run.model.n_layers:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from resid_widgets.analysis.grid import whole_number
-from resid_widgets.errors import InputError
-from resid_widgets.models.components import require_in_stream
+from resid_widgets.errors import InputError, UnsupportedModelError
+from resid_widgets.models.components import require_offered
+from resid_widgets.models.layers.shapes import layers_with, one_shape
+from resid_widgets.models.layers.writes import require_writable
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.shapes import head_count, site_shape
-from resid_widgets.models.writes import require_writable
 from resid_widgets.sites import Site, require_component
 
 HEADS = ("z", "q", "k", "v", "pattern")
@@ -74,14 +74,22 @@ def cells_of(
     Raises
     ------
     InputError
-        If the component is unknown or the model has none, `by` means nothing for it, or a number is out of range.
+        If the component is unknown, a layer has none or the layers differ in number of heads or neurons, `by` means
+        nothing for it, or a number is out of range.
     UnsupportedModelError
         If writing the component would not reach the model's computation.
     """
     component = require_component(component)
-    require_in_stream(model, component)
-    require_writable(model, component)
     chosen = _numbers("layers", layers, model.n_layers)
+    require_offered(model, component)
+    if component == "mlp_post" and layers is None:
+        rule = "a sweep over neurons needs its layers"
+        raise InputError.about(
+            "layers", layers, rule, f"For example layers=[{_middle(layers_with(model, component))}]."
+        )
+    shape = one_shape(model, component, chosen, dims=1)
+    for layer in chosen:
+        require_writable(model, component, layer)
     if by is not None and (component not in HEADS or by not in ("head", "head_pos")):
         rule = "'head' or 'head_pos' are meant for q, k, v, z and pattern"
         raise InputError.about("by", by, rule, "Leave it out.")
@@ -90,18 +98,26 @@ def cells_of(
     positions = tuple(range(n_pos))
     if component in HEADS:
         name = "kv_head" if component in ("k", "v") else "head"
-        heads = tuple(range(head_count(model, component)))
+        heads = tuple(range(shape[0]))
         if by == "head_pos":
             return Cells(component, ("layer", "pos", name), (chosen, positions, heads))
         return Cells(component, ("layer", name), (chosen, heads))
     if component == "mlp_post":
-        if layers is None:
-            rule = "a sweep over neurons needs its layers"
-            raise InputError.about("layers", layers, rule, f"For example layers=[{model.n_layers // 2}].")
-        return Cells(
-            component, ("layer", "neuron"), (chosen, _numbers("neurons", neurons, site_shape(model, component)[0]))
-        )
+        return Cells(component, ("layer", "neuron"), (chosen, _numbers("neurons", neurons, shape[0])))
     return Cells(component, ("layer", "pos"), (chosen, positions))
+
+
+def sweepable(model: ResidualModel, component: str, n_pos: int) -> bool:
+    """Whether a sweep can visit a component in all layers."""
+    try:
+        cells_of(model, component, n_pos)
+    except (InputError, UnsupportedModelError):
+        return False
+    return True
+
+
+def _middle(layers: Sequence[int]) -> int:
+    return layers[len(layers) // 2]
 
 
 def _numbers(name: str, given: Sequence[int] | None, count: int) -> tuple[int, ...]:

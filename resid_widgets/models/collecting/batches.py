@@ -17,6 +17,7 @@ from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.bare import BareModel, proven
 from resid_widgets.models.forward import call_options
 from resid_widgets.models.hooks import hooked, refuse_foreign_hooks
+from resid_widgets.models.layers.shapes import layers_with, site_shape, split
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import probe_ids, relative_gap
 
@@ -88,8 +89,8 @@ def _pass(
     found: dict[Place, Tensor] = {}
 
     def keep(place: Place, value: Tensor) -> None:
-        # OPT has batch and position in one dim inside its blocks. Indexing copies: the pass goes on and may overwrite.
-        found[place] = value.reshape(tokens.numel(), -1)[at]
+        # Indexing copies: the pass goes on and may overwrite.
+        found[place] = split(value, len(rows), length, site_shape(model, *place)).reshape(tokens.numel(), -1)[at]
 
     actions = {model.hook_name(*place): partial(keep, place) for place in places}
     with plain_pass():
@@ -112,7 +113,7 @@ def _batchable(model: ResidualModel, places: Sequence[Place], weights_hash: str,
     known: dict[object, bool] = facts["batches"][1]
     components = frozenset(component for component, _ in places)
     if (components, bare) not in known:
-        everywhere = [(component, layer) for component in sorted(components) for layer in range(model.n_layers)]
+        everywhere = [(component, n) for component in sorted(components) for n in layers_with(model, component)]
         known[components, bare] = _rows_stay_apart(model, everywhere, bare)
     return known[components, bare]
 

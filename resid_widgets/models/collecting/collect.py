@@ -24,12 +24,12 @@ from resid_widgets.models.collecting.positions import describe_positions, positi
 from resid_widgets.models.collecting.ray_engine import RayEngine
 from resid_widgets.models.collecting.store import Store
 from resid_widgets.models.components import named_components, offered_components
+from resid_widgets.models.layers.shapes import one_shape
 from resid_widgets.models.memory import human
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.progress import Report, reporter
 from resid_widgets.models.prompt_list import read_prompts
 from resid_widgets.models.runs.run import Run, run
-from resid_widgets.models.shapes import site_shape
 from resid_widgets.models.structure import relative_gap
 from resid_widgets.models.token_checks import token_checks
 from resid_widgets.models.whole import is_whole
@@ -104,9 +104,10 @@ def collect(
     Raises
     ------
     InputError
-        For a prompt, component, layer or position rule that is not there, a collection that needs more than the budget
-        (said before anything is allocated), a store of another model, plan or version, one that another process
-        writes to, one that is damaged, or Ray where it is not installed.
+        For a prompt, component, layer or position rule that is not there, layers of which one has no such component or
+        another width, a collection that needs more than the budget (said before anything is allocated), a store of
+        another model, plan or version, one that another process writes to, one that is damaged, or Ray where it is not
+        installed.
     """
     model = as_model(model)
     _require_options(engine, workers, append, store)
@@ -121,7 +122,7 @@ def collect(
     entries = read_prompts(model, prompts, bos)
     plan = Plan.of(model, entries, positions_of(model, entries, positions), tokens)
     places = [(component, layer) for component in names for layer in chosen]
-    widths = {component: int(np.prod(site_shape(model, component))) for component in names}
+    widths = {component: one_shape(model, component, chosen)[0] for component in names}
     runner = _engine(engine, model, plan, places, workers)
     needed = memory_needed(model, plan, places, widths, in_memory=store is None, flying=runner.flying)
     require_budget(needed, allowed, model.device)

@@ -9,9 +9,9 @@ from functools import partial
 from torch import Tensor
 
 from resid_widgets.models.hooks import Action
+from resid_widgets.models.layers.shapes import site_shape, split, why_not
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.reuse.edits import ORDER, Edit, applied
-from resid_widgets.models.shapes import site_shape
 
 BETWEEN = ("resid_pre", "resid_post")
 """The stream between blocks: edited there, not inside one."""
@@ -49,6 +49,7 @@ def block_actions(
     edited: Mapping[int, Sequence[Edit]],
     *,
     rows: int,
+    length: int,
     start: int,
     entering: Callable[[], Tensor],
     watch: Watch | None = None,
@@ -59,15 +60,16 @@ def block_actions(
     ----------
     edited
         Edits inside this block, in order, by place of their row in the batch.
-    rows, start
-        Size of the batch, and the position at which its rows begin.
+    rows, length, start
+        Size of the batch, how many positions its rows have, and at which they begin.
     entering
         Gives what enters the block, ``[row, suffix, d_model]``: the stream between attention and MLP is that plus
         ``attn_out``. (TransformerLens' hook_resid_mid is only what the MLP reads.)
     watch
         What is to be kept, of a batch of one.
     """
-    wanted = inner_components(edited.values()) | set(() if watch is None else watch.components)
+    watched = () if watch is None else watch.components
+    wanted = inner_components(edited.values()) | {c for c in watched if not why_not(model, c, layer)}
 
     def edit(component: str, value: Tensor) -> Tensor:
         for n, edits in edited.items():
@@ -80,8 +82,9 @@ def block_actions(
         return value
 
     def apart(component: str, value: Tensor) -> Tensor:
-        # Heads lie side by side in some modules, and OPT flattens row and position inside its blocks.
-        shaped = value if component == "pattern" else value.reshape(rows, -1, *site_shape(model, component))
+        if component == "pattern":
+            return edit(component, value)
+        shaped = split(value, rows, length, site_shape(model, component, layer))
         return edit(component, shaped).reshape(value.shape)
 
     def middle(value: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ the groups of one wave take turns at each block, so that its weights are read on
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +19,10 @@ from torch import Tensor
 
 from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.bare import bare_components
+from resid_widgets.models.layers.shapes import widest, widest_mlp
 from resid_widgets.models.reuse.block_actions import BETWEEN, Watch, block_actions, inner_components
 from resid_widgets.models.reuse.edits import Edit, applied, in_order
 from resid_widgets.models.runs.recording import Prefix, Recording
-from resid_widgets.models.shapes import head_count, site_shape
 
 Row = Sequence[Edit]
 """The edits of one row, at least one."""
@@ -161,9 +160,8 @@ def _waves(recording: Recording, rows: Sequence[Row], budget: int, most_tokens: 
 def row_bytes(recording: Recording, start: int) -> int:
     """Return the bytes that one row needs while it goes through a block, at most."""
     model, n_pos = recording.model, recording.n_pos
-    q, k = math.prod(site_shape(model, "q")), math.prod(site_shape(model, "k"))
-    d_mlp = int(model.bridge.cfg.d_mlp or 4 * model.d_model)
-    a_token = 8 * model.d_model + 4 * d_mlp + 3 * q + 4 * head_count(model, "q") * n_pos
+    q, k = widest(model, "z") or model.d_model, widest(model, "k") or model.d_model
+    a_token = 8 * model.d_model + 4 * widest_mlp(model) + 3 * q + 4 * widest(model, "pattern") * n_pos
     keys = n_pos * (2 * k + 2 * q)  # the prefix is copied for each row, once for each query head
     return ((n_pos - start) * a_token + keys) * model.dtype.itemsize
 
@@ -192,7 +190,14 @@ def _through(recording: Recording, group: _Group, layer: int, watch: Watch | Non
 
     def call(hidden: Tensor, edited: Mapping[int, Sequence[Edit]], bare: bool) -> Tensor:
         actions = block_actions(
-            model, layer, edited, rows=hidden.shape[0], start=group.start, entering=lambda: hidden, watch=watch
+            model,
+            layer,
+            edited,
+            rows=hidden.shape[0],
+            length=hidden.shape[1],
+            start=group.start,
+            entering=lambda: hidden,
+            watch=watch,
         )
         return recording.call(layer, hidden, group.prefix, actions, bare)
 

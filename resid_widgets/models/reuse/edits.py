@@ -13,9 +13,9 @@ from torch import Tensor
 from resid_widgets.errors import InputError
 from resid_widgets.held import Captured
 from resid_widgets.interventions import Intervention, Prompt
+from resid_widgets.models.layers.shapes import head_count, site_shape
+from resid_widgets.models.layers.writes import require_writable
 from resid_widgets.models.runs.run import Run, run
-from resid_widgets.models.shapes import head_count, site_shape
-from resid_widgets.models.writes import require_writable
 from resid_widgets.sites import Site
 
 Change = Callable[[Tensor], Tensor]
@@ -118,16 +118,18 @@ def checked_site(base: Run, site: Site) -> Site:
     """Return `site` with layer and position counted from 0, after checking that `base` has it and can write it."""
     layer = base.layer(site.layer)
     pos = None if site.pos is None else base.pos(site.pos)
-    require_writable(base.model, site.component)
+    require_writable(base.model, site.component, layer)
     if site.head is not None:
-        n = head_count(base.model, site.component)
+        n = head_count(base.model, site.component, layer)
         if not 0 <= site.head < n:
             what = "key-value heads" if site.component in ("k", "v") else "heads"
-            raise InputError.about("head", site.head, f"the model has {what} 0 .. {n - 1}", "Choose one of them.")
+            raise InputError.about("head", site.head, f"layer {layer} has {what} 0 .. {n - 1}", "Choose one of them.")
     if site.neuron is not None:
-        n = site_shape(base.model, "mlp_post")[0]
+        n = site_shape(base.model, "mlp_post", layer)[0]
         if not 0 <= site.neuron < n:
-            raise InputError.about("neuron", site.neuron, f"the MLP has neurons 0 .. {n - 1}", "Choose one of them.")
+            raise InputError.about(
+                "neuron", site.neuron, f"the MLP of layer {layer} has neurons 0 .. {n - 1}", "Choose one of them."
+            )
     return replace(site, layer=layer, pos=pos)
 
 
@@ -182,7 +184,7 @@ def _noise(base: Run, item: Intervention, edit: Edit) -> Change:
     generator = torch.Generator().manual_seed(item.option("seed", 0))
     values = _values(base, edit)
     spread = float(values[unmarked(base)].double().std(correction=0))
-    shape = (base.n_pos, *site_shape(base.model, edit.component))
+    shape = (base.n_pos, *site_shape(base.model, edit.component, edit.layer))
     whole = replace(edit, lo=0, hi=base.n_pos)
     drawn = torch.randn(shape, generator=generator, dtype=torch.float32)[whole.index(0)]
     return partial(plus, item.option("sigma") * spread * _here(drawn, edit))

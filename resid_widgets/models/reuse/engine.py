@@ -15,7 +15,7 @@ from resid_widgets.models.reuse.full_passes import full_passes
 from resid_widgets.models.reuse.proofs import proof_of
 from resid_widgets.models.runs.recording import Recording
 from resid_widgets.models.runs.run import Run
-from resid_widgets.models.structure import relative_gap
+from resid_widgets.models.structure import relative_gap, structure_of
 from resid_widgets.results import Check
 
 WAVE_TOKENS = {"cpu": 1024}
@@ -117,6 +117,8 @@ def engine_of(run: Run, components: Collection[str]) -> Engine:
         refuse_foreign_hooks(model)
         if model.folded:
             return _by_full_passes(run, "TransformerLens has folded the weights")
+        if not structure_of(model).causal:
+            return _by_full_passes(run, "a later token changes what comes before it, so that no prefix stays as it was")
         proof = proof_of(model, set(components))
         if proof.failed:
             return _by_full_passes(run, proof.failed)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import Action
+from resid_widgets.models.layers.shapes import layers_with
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.reuse.block_actions import Watch, block_actions, inner_components
 from resid_widgets.models.reuse.blocks import Replayed, Row
@@ -49,7 +50,7 @@ def full_pass(
     actions: dict[str, Action] = {}
     touched = {(edit.component, edit.layer) for edit in ordered} | {("resid_post", model.n_layers - 1)}
     if watch is not None:
-        touched |= {(component, layer) for component in watch.components for layer in range(model.n_layers)}
+        touched |= {(component, layer) for component in watch.components for layer in layers_with(model, component)}
     touched |= {("resid_pre", layer) for component, layer in touched if component == "resid_mid"}
     for component, layer in touched:
         if component in ("resid_pre", "resid_post"):
@@ -57,7 +58,14 @@ def full_pass(
     for layer in {layer for component, layer in touched if component not in ("resid_pre", "resid_post")}:
         inside = [edit for edit in ordered if edit.layer == layer and inner_components([[edit]])]
         actions |= block_actions(
-            model, layer, {0: inside}, rows=1, start=0, entering=partial(entering.__getitem__, layer), watch=watch
+            model,
+            layer,
+            {0: inside},
+            rows=1,
+            length=len(ids),
+            start=0,
+            entering=partial(entering.__getitem__, layer),
+            watch=watch,
         )
     forward(model, ids, actions, allow_hooks=allow_hooks)
     return final[0]

@@ -13,6 +13,7 @@ from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.interventions import Intervention, as_interventions
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.components import offered_components, wanted_components
+from resid_widgets.models.layers.shapes import layers_with
 from resid_widgets.models.listing import listed
 from resid_widgets.models.reuse.block_actions import Watch
 from resid_widgets.models.reuse.edits import Edit, edit_for, in_order
@@ -65,7 +66,7 @@ def intervene(run: Run, interventions: Any, *, keep: object = None) -> Run:
     if edits:
         ((replayed,),) = engine.rows([edits], watch=watch)
         start, final = replayed.start, torch.cat([final[: replayed.start], replayed.final])
-    recorded = {(c, layer): _whole(base, c, layer, start, watch) for c in kept for layer in base.layers}
+    recorded = {(c, layer): _whole(base, c, layer, start, watch) for c in kept for layer in layers_with(model, c)}
     norms = torch.stack([_whole(base, "resid_post", n, start, watch).float().norm(dim=-1) for n in base.layers])
     logits = model.unembed(final if "logits" in wanted else final[-1:]).to(base.final_logits.dtype)
     options = {**base.provenance.options, "keep": wanted, "interventions": tuple(map(str, items))}

@@ -71,6 +71,8 @@ def _together(recording: Recording, layer: int, rows: Sequence[Row], component: 
     watch = _AllRows({component})
     bare = inner_components(edited.values()) | {component} <= bare_components(model)
     with model.lock, plain_pass():
-        actions = block_actions(model, layer, edited, rows=len(rows), start=0, entering=lambda: hidden, watch=watch)
+        actions = block_actions(
+            model, layer, edited, rows=len(rows), length=len(base), start=0, entering=lambda: hidden, watch=watch
+        )
         recording.call(layer, hidden, recording.prefix(0), actions, bare)
     return watch.seen[component, layer]

@@ -12,6 +12,8 @@ from torch import Tensor
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.hooks import without_foreign_hooks
+from resid_widgets.models.layers.alike import groups
+from resid_widgets.models.layers.writes import write_test
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.reuse.blocks import replayed
 from resid_widgets.models.reuse.edits import Edit
@@ -112,12 +114,16 @@ _GENERAL: dict[str, Callable[[Recording], float]] = {
 
 
 def _edit_of(component: str) -> Callable[[Recording], float]:
-    """Edits of one kind of site, at one position and at all."""
+    """Edits of one kind of site, at one position and at all, in one of each of the layers that are alike."""
 
     def step(recording: Recording) -> float:
-        layer, middle = recording.model.n_layers // 2, recording.n_pos // 2
-        edits = [_noisy(component, layer, middle, middle + 1), _noisy(component, layer, 0, recording.n_pos)]
-        return _against_full(recording, edits)
+        model, middle = recording.model, recording.n_pos // 2
+        gaps = [0.0]
+        for layer in (group[len(group) // 2] for group in groups(model)):
+            if write_test(model, component, layer).works:
+                edits = [_noisy(component, layer, middle, middle + 1), _noisy(component, layer, 0, recording.n_pos)]
+                gaps.append(_against_full(recording, edits))
+        return worst_gap(*gaps)
 
     return step
 
@@ -130,12 +136,13 @@ def _upwards(recording: Recording, start: int) -> Tensor:
 
 
 def _against_full(recording: Recording, edits: list[Edit]) -> float:
-    gaps = []
+    """Largest gap at any position: what comes before an edit must be as in the base run."""
+    gaps, base = [], recording.stream[-1]
     for wave in replayed(recording, [[edit] for edit in edits], budget=_MANY, most_tokens=_MANY):
         for row in wave:
             whole = _full(recording, [edits[row.number]])
-            gaps.append(relative_gap(row.final, whole[row.start :]))
-            if torch.equal(whole, recording.stream[-1]):
+            gaps.append(relative_gap(torch.cat([base[: row.start], row.final]), whole))
+            if torch.equal(whole, base):
                 raise UnsupportedModelError("an edit changed nothing")
     return worst_gap(*gaps)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from resid_widgets.models.hooks import Action
+from resid_widgets.models.layers.shapes import layers_with
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import identity_gap, relative_gap, worst_gap
 from resid_widgets.results import Check
@@ -34,9 +35,8 @@ class Recorder:
         """One reading action for each hook point needed."""
         checked = [c for c in RESIDUAL if not (self._parallel and c == "resid_mid")]
         names = [*checked, *(c for c in self._wanted if c not in checked)]
-        return {
-            self._model.hook_name(c, n): partial(self._read, c, n) for n in range(self._model.n_layers) for c in names
-        }
+        places = [(c, n) for c in names for n in layers_with(self._model, c)]
+        return {self._model.hook_name(*place): partial(self._read, *place) for place in places}
 
     def _read(self, component: str, layer: int, value: Tensor) -> None:
         if component in RESIDUAL:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention
 from resid_widgets.models.components import require_offered
+from resid_widgets.models.layers.shapes import one_shape, site_shape
 from resid_widgets.models.memory import human, storage_bytes
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.marking import marked_positions
@@ -143,7 +144,10 @@ class Run:
             raise InputError.about(
                 "component", component, f"this run kept {self._kept}", f"Run again with keep=[..., {component!r}]."
             )
-        return self._recorded[component, self.layer(layer)]
+        place = component, self.layer(layer)
+        if place not in self._recorded:
+            site_shape(self.model, *place)  # which says why the layer has none
+        return self._recorded[place]
 
     def activation(self, component: object, layer: object) -> Tensor:
         """Return one layer's activation like `tensor`; one that was not kept is recorded again, in another pass.
@@ -187,8 +191,8 @@ class Run:
         """
         return from_zero("pos", pos, self.n_pos, "the prompt has positions")
 
-    def residual(self, component: str = "resid_post") -> xr.DataArray:
-        """All layers of one component as a labelled array of float32.
+    def residual(self, component: str = "resid_post", layers: Sequence[int] | None = None) -> xr.DataArray:
+        """All layers of one component, or some, as a labelled array of float32.
 
         Returns
         -------
@@ -199,15 +203,19 @@ class Run:
         Raises
         ------
         InputError
-            If `component` is unknown or was not kept.
+            If `component` is unknown or was not kept, a layer has none, or the layers differ in number or width of
+            heads or in neurons: those are no one array (`tensor` gives one layer).
         """
-        values = np.stack([self.tensor(component, n).float().cpu().numpy() for n in self.layers])
+        chosen = [self.layer(n) for n in (self.layers if layers is None else layers)]
+        require_offered(self.model, component := require_component(component))
+        one_shape(self.model, component, chosen)
+        values = np.stack([self.tensor(component, n).float().cpu().numpy() for n in chosen])
         dims = _DIMS.get(component, ("layer", "pos", "d_model"))
         return xr.DataArray(
             values,
             dims=dims,
             coords={
-                "layer": list(self.layers),
+                "layer": chosen,
                 "pos": list(range(self.n_pos)),
                 "token": ("pos", [visible(t) for t in self.tokens]),
             },

@@ -85,7 +85,7 @@ def run(
 
         recorder = Recorder(model, structure.parallel, kept)
         actions, recording = recorder.actions(), None
-        plain = not allow_hooks and not model.folded
+        plain = not allow_hooks and not model.folded and structure.causal
         if reuse and plain and not all_logits and proven(model, actions, provenance.weights_hash):
             recording = Recording(model, prompt_tokens.ids, actions=actions)
             logits = recording.logits

@@ -13,8 +13,8 @@ from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.sweeps.ablation import Ablation, ablation, default_metric
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import as_interventions
+from resid_widgets.models.layers.writes import writable_layers
 from resid_widgets.models.worker import Job
-from resid_widgets.models.writes import write_test
 from resid_widgets.widgets.editing import clicks
 from resid_widgets.widgets.editing.chips import chip_id, summary
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
@@ -174,7 +174,7 @@ class AblationExplorer(GridWidget):
         if run is None:
             return []
         mode, how = options["mode"], options["how"]
-        sites = [name for name in STREAM_SITES if write_test(run.model, name).works]
+        sites = [name for name in STREAM_SITES if writable_layers(run.model, name)]
         return [
             panel.choice("mode", "click changes", mode, list(MODES.items())),
             panel.select("site", "of", options["site"], sites, visible=mode == "cells"),

@@ -10,10 +10,10 @@ from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.sweeps.ablation import Ablation
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention
+from resid_widgets.models.layers.shapes import layers_with, site_shape
+from resid_widgets.models.layers.writes import writable_layers, write_test
 from resid_widgets.models.runs.run import Run
-from resid_widgets.models.shapes import site_shape
 from resid_widgets.models.tokenize import tokenize
-from resid_widgets.models.writes import write_test
 from resid_widgets.sites import Site
 
 Place = list[int | None]
@@ -77,15 +77,15 @@ def checked_cells(cells: Any) -> list[Any]:
 
 
 def require_writes(run: Run, site: str) -> None:
-    """Refuse a state of the stream that no click could change.
+    """Refuse a state of the stream that no click could change, in any layer.
 
     Raises
     ------
     InputError
         With the reason.
     """
-    outcome = write_test(run.model, site)
-    if not outcome.works:
+    if not writable_layers(run.model, site):
+        outcome = write_test(run.model, site, 0)
         raise InputError.about("site", site, f"it cannot be written: {outcome.reason}", "Choose another one.")
 
 
@@ -104,9 +104,10 @@ def require_parameters(run: Run, options: Mapping[str, Any]) -> None:
             ops.clamp(anywhere, **{bound: options[bound]})
     if options["direction"] is not None:
         size = len(ops.project_out(anywhere, options["direction"]).option("direction").array)
-        widths = (model.d_model, site_shape(model, "z")[-1])
-        if size not in widths:
-            rule = f"a direction in the stream has {widths[0]} numbers, one in a head's output {widths[1]}"
+        heads = sorted({site_shape(model, "z", layer)[-1] for layer in layers_with(model, "z")})
+        if size not in (model.d_model, *heads):
+            told = " or ".join(map(str, heads))
+            rule = f"a direction in the stream has {model.d_model} numbers, one in a head's output {told}"
             raise InputError.about("direction", f"{size} numbers", rule, "Give one of that length.")
     if options["source_prompt"] is not None:
         for prompt in ops.resample(anywhere, options["source_prompt"]).option("source"):

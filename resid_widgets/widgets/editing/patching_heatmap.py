@@ -12,14 +12,13 @@ import numpy as np
 
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.metrics import Metric, logit_diff, require_metric
-from resid_widgets.analysis.sweeps.cells import HEADS
+from resid_widgets.analysis.sweeps.cells import HEADS, sweepable
 from resid_widgets.analysis.sweeps.patch_sweep import PatchSweep, patch_sweep
 from resid_widgets.analysis.sweeps.sweep import Progress
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import run
 from resid_widgets.models.worker import Job
-from resid_widgets.models.writes import write_test
 from resid_widgets.sites import RESIDUAL
 from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.editing.cell_explorer import ShownBelow, explorer_on
@@ -221,7 +220,7 @@ class PatchingHeatmap(GridWidget):
         if self._run is None:
             return []
         model = self._model
-        offered = [name for name in (*RESIDUAL, *HEADS) if write_test(model, name).works]
+        offered = [name for name in (*RESIDUAL, *HEADS) if sweepable(model, name, 1)]
         hint = "Both prompts must have as many tokens."
         return [
             panel.text("clean", "clean", prompt_text(options["clean"]), hint=hint, wide=True),

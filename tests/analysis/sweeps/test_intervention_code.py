@@ -152,12 +152,12 @@ def test_where_a_script_cannot_be_written_is_said(llama_run, tmp_path):
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "qwen2", "opt", "bloom", "gemma2", "phi"])
 def test_other_architectures(check, make_model, family):
-    from resid_widgets.models.writes import write_test
+    from resid_widgets.models.layers.writes import write_test
 
     model = make_model(family)
     run = rw.run(model, [1, 5, 9, 20, 33, 4, 60])
     items = [rw.mean(rw.Site("resid_post", 1, 3)), rw.noise(rw.Site("mlp_out", 0, 5), 0.5), rw.zero(rw.Site("z", 2))]
-    items = [item for item in items if write_test(model, item.site.component).works]
+    items = [item for item in items if write_test(model, item.site.component, item.site.layer).works]
     check(items, run=run)
 
 

@@ -241,12 +241,12 @@ def test_everything_is_chosen_in_the_widget(worded_heatmap, page):
 
 def test_only_components_that_can_be_written_are_offered(make_model):
     import resid_widgets as rw
-    from resid_widgets.models.writes import write_test
+    from resid_widgets.models.layers.writes import writable_layers
 
     model = make_model("opt")
     widget = rw.PatchingHeatmap(model, CLEAN, CORRUPT, rw.logit_diff(7, 8))
     for option in control(widget, "component")["options"]:
-        assert write_test(model, option["value"]).works
+        assert writable_layers(model, option["value"]) == (0, 1, 2, 3)
 
 
 def test_token_ids_are_typed_where_there_is_no_tokenizer(heatmap, front):

@@ -1,4 +1,4 @@
-"""Does writing a site reach the computation? Proved once a model, against plain PyTorch hooks on its own modules.
+"""Does writing a site reach the computation? Proved once for layers that are alike, against plain PyTorch hooks.
 
 A hook that fires need not have an effect: a hook point may sit on a copy. Each kind of site is therefore edited
 twice, through TransformerLens' hook point and through plain hooks on the Hugging Face modules, and the two passes
@@ -22,6 +22,9 @@ from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import Action, plain_hooks
+from resid_widgets.models.layers.alike import group_of, groups
+from resid_widgets.models.layers.plain import PlainModules, holder, plain_modules
+from resid_widgets.models.layers.shapes import why_not
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import blocks_path, probe_ids, relative_gap, structure_of
 from resid_widgets.sites import COMPONENTS, INNER, RESIDUAL
@@ -51,7 +54,7 @@ class Write:
     reason: str = ""
 
 
-def require_writable(model: ResidualModel, component: str) -> None:
+def require_writable(model: ResidualModel, component: str, layer: int) -> None:
     """Refuse a write that would not reach the computation.
 
     Raises
@@ -59,59 +62,53 @@ def require_writable(model: ResidualModel, component: str) -> None:
     UnsupportedModelError
         Naming the model, the site and the reason.
     """
-    outcome = write_test(model, component)
+    outcome = write_test(model, component, layer)
     if not outcome.works:
-        raise UnsupportedModelError(f"{model.name}: {component} cannot be written: {outcome.reason}.")
+        raise UnsupportedModelError(f"{model.name}: {component} cannot be written at layer {layer}: {outcome.reason}.")
 
 
-def write_test(model: ResidualModel, component: str) -> Write:
-    """Return the remembered outcome for `component`, testing it on first use."""
-    facts = model._shared.facts
+def write_test(model: ResidualModel, component: str, layer: int) -> Write:
+    """Return the remembered outcome for `component` at layers that are alike to `layer`, testing it on first use."""
+    facts, group = model._shared.facts, group_of(model, layer)
     with model.lock:
-        if f"write {component}" not in facts:
-            facts[f"write {component}"] = test_write(model, component, plain_modules(model.bridge.original_model))
-    return facts[f"write {component}"]
+        known: dict[tuple[str, tuple[int, ...]], Write] = facts.setdefault("writes", {})
+        if (component, group) not in known:
+            plain = plain_modules(model.bridge.original_model)
+            known[component, group] = _test_write(model, component, group, plain)
+    return known[component, group]
 
 
-def write_matrix(model: ResidualModel, reference: nn.Module | None = None) -> dict[str, Write]:
-    """Outcome for every component; `reference` is an un-bridged copy of the model, if there is one."""
+def writable_layers(model: ResidualModel, component: str) -> tuple[int, ...]:
+    """Return the layers at which writing `component` reaches the computation."""
+    return tuple(layer for layer in range(model.n_layers) if write_test(model, component, layer).works)
+
+
+def write_matrix(model: ResidualModel, reference: nn.Module | None = None) -> dict[str, dict[tuple[int, ...], Write]]:
+    """Outcome by component and group of layers; `reference` is an un-bridged copy of the model, if there is one."""
     plain = plain_modules(model.bridge.original_model if reference is None else reference)
-    return {component: test_write(model, component, plain, reference) for component in COMPONENTS}
-
-
-@dataclass(frozen=True)
-class PlainModules:
-    """A Hugging Face model's modules by their own names.
-
-    In a bridged model a wrapper stands around each. `called` has the outermost, which the model's code calls
-    (a norm's wrapper computes on its own and never calls what it wraps); `own` the innermost, Hugging Face's.
-    """
-
-    called: dict[str, nn.Module]
-    own: dict[str, nn.Module]
-
-
-def plain_modules(root: nn.Module) -> PlainModules:
-    """Sort the modules of a bridged or plain model by their Hugging Face names."""
-    called: dict[str, nn.Module] = {}
-    own: dict[str, nn.Module] = {}
-    for name, module in root.named_modules():
-        plain = ".".join(part for part in name.split(".") if part != "_original_component")
-        called.setdefault(plain, module)
-        own[plain] = module
-    return PlainModules(called, own)
+    return {
+        component: {group: _test_write(model, component, group, plain, reference) for group in groups(model)}
+        for component in COMPONENTS
+    }
 
 
 @plain_state()
-def test_write(model: ResidualModel, component: str, plain: PlainModules, reference: nn.Module | None = None) -> Write:
-    """Edit `component` both ways at two layers and compare the logits at every position."""
+def _test_write(
+    model: ResidualModel,
+    component: str,
+    group: tuple[int, ...],
+    plain: PlainModules,
+    reference: nn.Module | None = None,
+) -> Write:
+    """Edit `component` both ways at two of the layers that are alike, and compare the logits at every position."""
     structure = structure_of(model)
     if component in RESIDUAL and component not in structure.components:
         return Write(component, False, float("nan"), "attention and MLP are parallel, there is no such state")
     worst = 0.0
-    for layer in sorted({0, model.n_layers // 2}):
-        if not model.has(component, layer):
-            return Write(component, False, float("nan"), f"TransformerLens has no such hook point at layer {layer}")
+    for layer in sorted({group[0], group[len(group) // 2]}):
+        reason = why_not(model, component, layer)
+        if reason:
+            return Write(component, False, float("nan"), reason)
         try:
             with warnings.catch_warnings():
                 # TransformerLens warns that some patterns cannot be written: here that is the answer, not news.
@@ -134,7 +131,7 @@ def _compare(
     ids = probe_ids(model.d_vocab, model.n_ctx)
     pos = len(ids) // 2
     recorded: dict[str, Tensor] = {}
-    names = [c for c in (component, "z", "mlp_out") if model.has(c, layer)]
+    names = [c for c in (component, "z") if model.has(c, layer)]
     reading: dict[str, Action] = {model.hook_name(c, layer): partial(recorded.__setitem__, c) for c in names}
     base = forward(model, ids, reading, last_only=False, allow_hooks=True)
     value = recorded[component]
@@ -145,14 +142,14 @@ def _compare(
     shift = partial(_add_at, noise, (0, pos, head) if noise.ndim == 4 else (0, pos))
     if component == "pattern":
         # Attending to nothing must equal a head that gives nothing: no module of its own is needed to say so.
+        if "z" not in recorded:
+            raise UnsupportedModelError("the layer shows no z, so a write cannot be verified")
         through_bridge = partial(_zero_at, (0, head, pos))
         silent = recorded["z"].clone()
         silent[0, pos, head] = 0
         edits = _edit_by_value(model, layer, plain, reference, ids, "z", recorded["z"], silent)
     elif component in INNER:
         through_bridge = shift
-        if component == "mlp_post" and torch.equal(value, recorded["mlp_out"]):
-            raise UnsupportedModelError("the hook point holds the MLP's output, not its neurons (mixture of experts)")
         edits = _edit_by_value(model, layer, plain, reference, ids, component, value, shift(value))
     else:
         through_bridge = shift
@@ -209,37 +206,18 @@ def _edit_by_value(
     new: Float[Tensor, "1 pos *width"],
 ) -> list[PlainEdit]:
     """Find the plain module that takes or gives exactly `old`, and return the edit that makes it `new`."""
-    blocks = blocks_path(model)
-    inside = [m for n, m in plain.own.items() if n.startswith(f"{blocks}.{layer}.")]
     seen: list[tuple[nn.Module, Tensor]] = []
     # Neurons and z are what a projection takes; q, k and v are what one gives.
     side = "in" if component in ("z", "mlp_post") else "out"
-    projections = [m for m in inside if isinstance(getattr(m, "weight", None), Tensor)]
+    projections = plain.projections(f"{blocks_path(model)}.{layer}")
     with plain_hooks([(m, side, partial(_note, seen, m)) for m in projections]):
         _reference_logits(model, ids, reference)
     flat_old, flat_new = old.reshape(len(ids), -1), new.reshape(len(ids), -1)
-    for module, value in seen:
-        columns = _columns(flat_old, value.reshape(-1, value.shape[-1]), model.gap_limit)
-        if columns is not None:
-            return [(module, side, partial(_add_columns, columns, flat_new - flat_old))]
-    raise UnsupportedModelError("no module of the model takes or gives these values, so a write cannot be verified")
-
-
-def _columns(wanted: Float[Tensor, "pos a"], given: Float[Tensor, "rows b"], limit: float) -> Tensor | None:
-    """For each column of `wanted`, the column of `given` that equals it at every position; None if one has none."""
-    if given.shape[0] != wanted.shape[0] or given.shape[1] < wanted.shape[1]:
-        return None
-    # As many columns in the same order is the plain case, and settles columns that are alike (dead ReLUs).
-    if given.shape == wanted.shape and relative_gap(given, wanted) <= limit:
-        return torch.arange(wanted.shape[1])
-    distance = torch.cdist(
-        wanted.T.float(), given.T.float(), p=float("inf"), compute_mode="donot_use_mm_for_euclid_dist"
-    )
-    best = distance.min(dim=1)
-    scale = float(wanted.abs().max()) or 1.0
-    if float(best.values.max()) > limit * scale or best.indices.unique().numel() != wanted.shape[1]:
-        return None
-    return best.indices
+    found = holder(seen, flat_old, model.gap_limit)
+    if found is None:
+        raise UnsupportedModelError("no module of the model takes or gives these values, so a write cannot be verified")
+    module, columns = found
+    return [(module, side, partial(_add_columns, columns, flat_new - flat_old))]
 
 
 def _note(seen: list[tuple[nn.Module, Tensor]], module: nn.Module, value: Tensor) -> None:
