@@ -73,16 +73,19 @@ def test_the_example_widget_passes_its_own_test_and_the_house_s(example: Path) -
     assert types.returncode == 0, types.stdout
 
 
-def test_the_example_statistic_is_drawn_like_the_others(monkeypatch: pytest.MonkeyPatch, tiny: object) -> None:
+def test_the_example_statistic_is_drawn_like_the_others(tiny: object) -> None:
     import numpy as np
 
     import resid_widgets as rw
     from resid_widgets.analysis.maps import statistics
 
-    monkeypatch.setattr(statistics, "STATS", dict(statistics.STATS))
-    exec(compile(BLOCKS["statistic"], "CONTRIBUTING.md", "exec"), vars(statistics))  # noqa: S102 - it is ours
     run = rw.run(tiny, "When Mary and John went to the store")
-    found = rw.activation_map(run, "resid_post", "l1")
+    exec(compile(BLOCKS["statistic"], "CONTRIBUTING.md", "exec"), vars(statistics))  # noqa: S102 - it is ours
+    try:
+        found = rw.activation_map(run, "resid_post", "l1")
+        assert "l1" in [option["value"] for option in rw.ActivationHeatmap(run).controls[1]["options"]]
+    finally:
+        del statistics.STATS["l1"]
     np.testing.assert_allclose(found.values, np.abs(run.residual("resid_post")).sum("d_model"), rtol=1e-5)
     assert "sum of sizes" in found.scale.label
 

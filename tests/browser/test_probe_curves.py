@@ -187,4 +187,4 @@ def test_what_cannot_be_fitted_is_said_and_the_picture_stays(lab: Notebook) -> N
     expect(panel(lab)).to_contain_text("kind='wrong': must be one or several of")
     lab.kernel.run("w._options.pop('kind')")
     assert lab.kernel.value("list(w.results)") == before
-    lab.kernel.run("w._panel.say('ready')")
+    lab.kernel.run("w._panel._say('ready')")

@@ -37,7 +37,7 @@ def ask(kernel: Any, comm: str, **content: Any) -> dict[str, Any]:
 def test_a_click_is_answered_and_python_has_the_selection(widget):
     kernel, comm = widget
     assert ask(kernel, comm, kind="select", at={"layer": 2, "pos": 3})["kind"] == "done"
-    assert kernel.state(comm)["details"]["pos"] == 3
+    assert kernel.state(comm)["selection"] == {"layer": 2, "pos": 3}
     assert json.loads(kernel.run("tell(at=[w.layer, w.pos])")) == {"at": [2, 3]}
 
 
@@ -69,7 +69,7 @@ def test_a_large_picture_comes_by_message_with_its_bytes(widget):
     )["comm"]
     number = json.loads(kernel.run("tell(id=w.frame['id'])"))["id"]
     answer = ask(kernel, comm, kind="frame", frame_id=number)
-    assert (answer["kind"], answer["names"]) == ("frame", ["data"])
+    assert (answer["kind"], answer["names"]) == ("frame", ["heatmap.data"])
     values = struct.unpack("<28f", bytes(answer["buffers"][0]))
     assert values == pytest.approx(json.loads(kernel.run("tell(v=w.result.values.values.ravel().tolist())"))["v"])
 
@@ -103,7 +103,7 @@ tell(wrong=wrong)
 def test_set_then_read_wait_and_close_in_one_cell(widget):
     kernel, comm = widget
     printed = kernel.run(
-        "w.stat = 'kurtosis'; a = w.result.stat\nw.select(1, -1); b = w.details['pos']\nw.wait(); w.close()\n"
+        "w.stat = 'kurtosis'; a = w.result.stat\nw.select(1, -1); b = w.details['at']['pos']\nw.wait(); w.close()\n"
         "tell(stat=a, pos=b, closed=w.closed)"
     )
     assert json.loads(printed) == {"stat": "kurtosis", "pos": 6, "closed": True}
