@@ -49,7 +49,7 @@ def test_every_site_of_every_layer_does_what_plain_hooks_do(family: str, made: C
             inner: dict[str, int] = {"neuron": 3} if component == "mlp_post" else {}
             if component in ("q", "k", "v", "z", "pattern"):
                 inner = {"head": 0}
-            for more in ({"pos": 6}, {"pos": 8, **inner}, {}):
+            for more in ({"pos": 6}, {"pos": 7, **inner}, {}):
                 site = rw.Site(component, layer, **more)
                 if (component, layer) in refused:
                     with pytest.raises((InputError, UnsupportedModelError), match=component):
