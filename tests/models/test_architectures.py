@@ -45,7 +45,8 @@ def test_family_is_true_to_hugging_face(family: str) -> None:
     assert found.grouped_query_attention == (family not in ONE_KEY_PER_HEAD)
     assert found.soft_cap == (family == "gemma2")
     assert found.neurons == (not any(name == "mlp_post" for name, _ in refused_writes(family, model.n_layers)))
-    assert found.gradients and found.attention_patterns and found.encoder_only == ("both ways" in family)
+    assert found.gradients and found.encoder_only == ("both ways" in family)
+    assert found.attention_patterns == (family != "gpt_oss")  # whose rows leave a share to a sink that is no token
 
 
 @pytest.mark.parametrize("family", TESTED)

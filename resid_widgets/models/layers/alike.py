@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -32,26 +33,40 @@ def group_of(model: ResidualModel, layer: int) -> tuple[int, ...]:
 
 
 def _find(model: ResidualModel) -> list[tuple[int, ...]]:
-    shapes, blocks = layer_shapes(model), blocks_path(model)
-    modules = plain_modules(model.bridge.original_model).own
+    shapes, layers = layer_shapes(model), range(model.n_layers)
+    inside = [_inside(model, layer) for layer in layers]
+    words = [_words(modules) for modules in inside]
+    # What is the layer's own number in each of them tells nothing.
+    numbers = {name for name in words[0] if all(words[n].get(name, n) == n for n in layers)}
     found: dict[Any, list[int]] = defaultdict(list)
-    for layer in range(model.n_layers):
-        path = f"{blocks}.{layer}"
-        inside = {name.removeprefix(path): m for name, m in modules.items() if f"{name}.".startswith(f"{path}.")}
+    for layer in layers:
+        told = tuple(item for item in words[layer].items() if item[0] not in numbers)
         shown = tuple((component, shape) for (component, at), shape in shapes.items() if at == layer)
-        found[tuple((name, _signature(m, layer)) for name, m in inside.items()), shown].append(layer)
-    return [tuple(layers) for layers in found.values()]
+        kinds = tuple((name, _kind(module)) for name, module in inside[layer].items())
+        found[kinds, told, shown].append(layer)
+    return [tuple(of) for of in found.values()]
 
 
-def _signature(module: nn.Module, layer: int) -> tuple[Any, ...]:
-    """Return what a module's code depends on, as far as it can be compared."""
-    weights = tuple(
-        (name, tuple(p.shape), p.dtype) for name, p in module.named_parameters(recurse=False) if p is not None
-    )
-    switches = tuple(
-        (name, value)
+def _inside(model: ResidualModel, layer: int) -> dict[str, nn.Module]:
+    """Return a block and the model's own modules in it, without TransformerLens' points and wrappers."""
+    path, modules = f"{blocks_path(model)}.{layer}", plain_modules(model.bridge.original_model).own
+    below = {name.removeprefix(path): m for name, m in modules.items() if f"{name}.".startswith(f"{path}.")}
+    return {name: m for name, m in below.items() if not type(m).__module__.startswith("transformer_lens.")}
+
+
+def _kind(module: nn.Module) -> tuple[Any, ...]:
+    """Return a module's class and parameters, and the code of a forward that somebody put in its class's place."""
+    replaced = module.__dict__.get("forward")
+    code = getattr(getattr(replaced, "func", replaced), "__code__", replaced)
+    parameters = tuple((name, tuple(p.shape), p.dtype) for name, p in module.named_parameters(recurse=False))
+    return type(module), code, parameters
+
+
+def _words(modules: Mapping[str, nn.Module]) -> dict[tuple[str, str], str | int | None]:
+    """Return the words, flags and whole numbers that modules hold, by module and name."""
+    return {
+        (path, name): value
+        for path, module in modules.items()
         for name, value in vars(module).items()
-        if isinstance(value, str | bool | int | None) and not (type(value) is int and value == layer)
-    )
-    replaced = module.__dict__.get("forward")  # in place of its class's own; a partial's function, a function's code
-    return type(module), getattr(getattr(replaced, "func", replaced), "__code__", replaced), weights, switches
+        if isinstance(value, str | int | None)
+    }
