@@ -112,6 +112,7 @@ def _shared_keys(model: ResidualModel, layer: int) -> bool:
     return both and head_count(model, "q", layer) != head_count(model, "k", layer)
 
 
+@torch.enable_grad()
 def _gradients_flow(model: ResidualModel, ids: list[int]) -> bool:
     leaf: list[Tensor] = []
 
