@@ -66,7 +66,7 @@ def stored(model: Any) -> Any:
 def patterns(model: Any) -> Any:
     found = rw.neuron_patterns(model, [CLEAN, CORRUPT, "The dog sees the old picture"], labels=[0, 1, 1], top_k=3)
     more = found.logit_effect(1, 2, k=3), found.top("max", k=3), found.read(1, 2), found.activations_of(CORRUPT, 1, 2)
-    return [found, *more]
+    return [found, found.histogram(1, 2), *more]
 
 
 def probed(model: Any) -> Any:
@@ -235,6 +235,7 @@ def seeds(seed: int) -> Iterator[None]:
 STATES: dict[str, Callable[[], Any]] = {
     "float64": lambda: default_dtype(torch.float64),
     "bfloat16": lambda: default_dtype(torch.bfloat16),
+    "float16": lambda: default_dtype(torch.float16),
     "gradients off": lambda: torch.set_grad_enabled(False),
     "inference mode": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
@@ -248,7 +249,7 @@ STATES: dict[str, Callable[[], Any]] = {
 TOGETHER = {
     "switched off": ("gradients off", "float64", "1 thread", "seed"),
     "inference": ("inference mode", "bfloat16", "2 threads"),
-    "mixed": ("autocast", "device", "deterministic", "warnings"),
+    "mixed": ("autocast", "float16", "device", "deterministic", "warnings"),
 }
 """Every function is called in every state, in several at once: alone, each is asked for what is remembered."""
 
@@ -436,3 +437,10 @@ def test_what_is_made_within_inference_mode_can_have_gradients() -> None:
             assert not torch.is_grad_enabled()
         assert torch.is_inference_mode_enabled()
     assert not made.is_inference()
+
+
+def test_bins_of_small_numbers_are_exact_whatever_the_default_dtype() -> None:
+    from resid_widgets.analysis.neurons.running_statistics import _bin
+
+    with default_dtype(torch.float16):  # 2 ** 20 is not a number there
+        assert _bin(torch.tensor([3e-6], dtype=torch.float64), torch.tensor([-20])).tolist() == [3]

@@ -45,8 +45,8 @@ def stats_of(kept: Collection) -> xr.Dataset:
         "min": moments.low,
         "mean": moments.mean,
         "std": moments.std(),
-        "active": moments.active / moments.n,
-        "above": moments.above / moments.n,
+        "active": moments.active.float() / moments.n,
+        "above": moments.above.float() / moments.n,
         "kurtosis": moments.kurtosis(),
     }
     arrays: dict[str, Any] = {
