@@ -437,3 +437,10 @@ def test_what_is_made_within_inference_mode_can_have_gradients() -> None:
             assert not torch.is_grad_enabled()
         assert torch.is_inference_mode_enabled()
     assert not made.is_inference()
+
+
+def test_bins_of_small_numbers_are_exact_whatever_the_default_dtype() -> None:
+    from resid_widgets.analysis.neurons.running_statistics import _bin
+
+    with default_dtype(torch.float16):  # 2 ** 20 is not a number there
+        assert _bin(torch.tensor([3e-6], dtype=torch.float64), torch.tensor([-20])).tolist() == [3]

@@ -113,7 +113,7 @@ class Histograms:
 
 def _bin(x: Float[Tensor, "*shape"], exponent: Int[Tensor, "*other"]) -> Int[Tensor, "*shape"]:
     """Return the number of the bin of width ``2 ** exponent``; exact, for a power of two only shifts."""
-    return torch.ldexp(x, -exponent).floor().long()
+    return torch.ldexp(x, -exponent.to(x.dtype)).floor().long()
 
 
 @dataclass
