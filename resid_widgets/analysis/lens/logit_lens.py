@@ -190,7 +190,7 @@ def _script(run: Run, component: str, top_k: int, target_ids: tuple[int, ...]) -
     names, last = layer_names(run, component), run.model.hook_name("resid_post", run.model.n_layers - 1)
     return f"""{setup_code(run, [*names, last])}
 
-@plain_state()
+@torch.no_grad()
 def lens(h):  # [1, pos, d_model] -> [pos, d_vocab]: the norm's statistics are those of h itself
     logits = bridge.unembed(bridge.ln_final(h))
     return bridge.adapter.apply_output_logits_transform(logits)[0].float()  # soft-cap or scale, if it has one

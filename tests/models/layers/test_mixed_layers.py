@@ -48,8 +48,8 @@ def test_every_site_of_every_layer_does_what_plain_hooks_do(family: str, made: C
         for component in COMPONENTS:
             inner: dict[str, int] = {"neuron": 3} if component == "mlp_post" else {}
             if component in ("q", "k", "v", "z", "pattern"):
-                inner = {"head": 0}
-            for more in ({"pos": 6}, {"pos": 7, **inner}, {}):
+                inner = {"head": 0, "pos": 7}
+            for more in ({"pos": 6}, inner or {"pos": 7}, {}):  # one neuron at one position does next to nothing
                 site = rw.Site(component, layer, **more)
                 if (component, layer) in refused:
                     with pytest.raises((InputError, UnsupportedModelError), match=component):
