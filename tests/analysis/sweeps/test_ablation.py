@@ -173,8 +173,8 @@ def test_it_is_a_result_like_others(llama_run, tmp_path):
     [
         ([rw.zero(rw.Site("resid_post", 9))], {}, "layer=9"),
         ([rw.zero(rw.Site("resid_post", 1, 99))], {}, "pos=99"),
-        ([rw.zero(rw.Site("z", 1, None, 4))], {}, r"head=4: the model has heads 0 \.\. 3"),
-        ([rw.zero(rw.Site("mlp_post", 1, None, None, 48))], {}, r"neuron=48: the MLP has neurons 0 \.\. 47"),
+        ([rw.zero(rw.Site("z", 1, None, 4))], {}, r"head=4: layer 1 has heads 0 \.\. 3"),
+        ([rw.zero(rw.Site("mlp_post", 1, None, None, 48))], {}, r"neuron=48: the MLP of layer 1 has neurons 0 \.\. 47"),
         ([rw.project_out(rw.Site("resid_post", 1), [1.0, 2.0])], {}, r"direction=\[2\]: .* has 32 numbers"),
         ([rw.patch(rw.Site("resid_post", 1), [1, 2])], {}, "source='2 tokens': the run has 7"),
         (["zero"], {}, "interventions='zero'"),

@@ -165,8 +165,8 @@ def test_bad_input_says_value_rule_and_remedy_and_changes_nothing(explorer, fron
     [
         (("resid_post", 9), "layer=9"),
         (("resid_post", 1, 7), "pos=7"),
-        (("z", 1, None, 4), r"head=4: the model has heads 0 \.\. 3\. Choose"),
-        (("mlp_post", 1, None, None, 48), r"neuron=48: the MLP has neurons 0 \.\. 47\. Choose"),
+        (("z", 1, None, 4), r"head=4: layer 1 has heads 0 \.\. 3\. Choose"),
+        (("mlp_post", 1, None, None, 48), r"neuron=48: the MLP of layer 1 has neurons 0 \.\. 47\. Choose"),
     ],
 )
 def test_interventions_out_of_range_are_refused(explorer, site, says):
