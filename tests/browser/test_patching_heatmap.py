@@ -83,7 +83,7 @@ def test_the_corrupt_prompt_is_edited_in_the_picture(lab: Notebook) -> None:
     lab.kernel.wait("p.corrupt", other)
     assert lab.kernel.value("p.frame['id']") != before
     lab.kernel.wait("p.status['state']", "ready")
-    assert lab.kernel.value("p.frame['tokens'][8]") == "·store/·park"
+    assert lab.kernel.value("p.frame['parts']['heatmap']['tokens'][8]") == "·store/·park"
     view.hover(1, 8)
     expect(view.tip).to_contain_text("·store/·park")
     view.field("direction").select_option(label="corrupt into clean")
