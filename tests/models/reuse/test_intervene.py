@@ -415,7 +415,10 @@ BAD = {
     "head": (lambda pair: rw.zero(rw.Site("z", 1, head=4)), r"head=4: layer 1 has heads 0 \.\. 3\. Choose one"),
     "negative head": (lambda pair: rw.zero(rw.Site("q", 1, head=-1)), r"head=-1: layer 1 has heads"),
     "kv head": (lambda pair: rw.zero(rw.Site("k", 1, head=2)), r"head=2: layer 1 has key-value heads 0 \.\. 1"),
-    "neuron": (lambda pair: rw.zero(rw.Site("mlp_post", 1, neuron=48)), r"neuron=48: the MLP of layer 1 has neurons 0 \.\. 47"),
+    "neuron": (
+        lambda pair: rw.zero(rw.Site("mlp_post", 1, neuron=48)),
+        r"neuron=48: the MLP of layer 1 has neurons 0 \.\. 47",
+    ),
     "direction": (
         lambda pair: rw.project_out(rw.Site("resid_post", 1), np.ones(31)),
         r"direction=\[31\]: a direction in resid_post has 32 numbers. Give one of that length",
