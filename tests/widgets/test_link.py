@@ -155,6 +155,7 @@ def test_a_head_chosen_in_a_sweep_is_chosen_in_each_picture_of_heads(llama_run, 
     rw.link(sweep, patching, heatmap)
     answer, _ = page(sweep).ask("select", at={"layer": 2, "head": 3})
     assert answer["kind"] == "done"
+    assert patching.wait(120) and heatmap.wait(120)  # a result has a worker of its own, and does not wait for theirs
     assert patching.selection == sweep.selection == {"layer": 2, "head": 3}
     assert heatmap.selection == {"layer": 2, "pos": 4}  # of a head it shows nothing
     patching.select(head=1)

@@ -103,7 +103,7 @@ class ShellWidget(Stateful, FrontEndWidget):
             self._worker.cancel(lambda key: key == (self._name, "select"))
             self._update(lambda old: self._selecting(old, address))
 
-    def select_at(self, address: Mapping[str, Any] | None) -> None:
+    def select_at(self, address: Any) -> None:
         """Select by a whole address, as ``{"layer": 2, "pos": 5}``; ``{}`` or None selects nothing.
 
         Raises
