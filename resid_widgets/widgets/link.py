@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -27,6 +28,7 @@ class Link:
     def __init__(self, widgets: Sequence[Linkable], on: tuple[str, ...] | None) -> None:
         self.widgets = list(widgets)
         self.on = on
+        self._spreading = threading.local()
         for widget in self.widgets:
             widget._links.append(self)
             widget.observe(self._follow, names="selection")
@@ -45,7 +47,14 @@ class Link:
             widget.unobserve(self._follow, names="selection")
 
     def _follow(self, change: Any) -> None:
-        self._spread(change["owner"])
+        """Spread what one widget selects; not again what it has spread, of which another may show only a part."""
+        if getattr(self._spreading, "now", False):
+            return
+        self._spreading.now = True
+        try:
+            self._spread(change["owner"])
+        finally:
+            self._spreading.now = False
 
     def _spread(self, source: Linkable) -> None:
         """Give the others the selection of `source`, as far as they can show it. One that has it does nothing.
