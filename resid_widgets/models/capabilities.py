@@ -68,6 +68,7 @@ def capabilities(model: Any) -> Capabilities:
     model = as_model(model)
     facts = model._shared.facts
     with model.lock:
+        _ = model.weights_hash  # what was found out before a change is forgotten
         if "capabilities" not in facts:
             facts["capabilities"] = _find(model)
     return facts["capabilities"]

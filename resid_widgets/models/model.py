@@ -44,7 +44,12 @@ class Shared:
     """What all wrappers of one bridge have in common. Must not refer to the bridge."""
 
     lock: Any = field(default_factory=threading.RLock)
+    given: dict[str, Any] = field(default_factory=dict)
+    """Its tokenizer, name and notes."""
+    seen: dict[str, Any] = field(default_factory=dict)
+    """Its fingerprint, and what must not have changed for it to hold."""
     facts: dict[str, Any] = field(default_factory=dict)
+    """What was found out by running it, forgotten when it changes."""
 
 
 _shared: weakref.WeakKeyDictionary[TransformerBridge, Shared] = weakref.WeakKeyDictionary()
@@ -98,11 +103,11 @@ class ResidualModel:
             )
         self.bridge = bridge
         self._shared = shared_state(bridge)
-        facts = self._shared.facts
-        self.tokenizer = facts.setdefault("tokenizer", bridge.tokenizer) if tokenizer == "bridge" else tokenizer
-        self.name = str(name or facts.get("name") or getattr(bridge.cfg, "model_name", None) or "model")
-        self.notes = notes or facts.get("notes", ())
-        facts.update(tokenizer=self.tokenizer, name=self.name, notes=self.notes)
+        given = self._shared.given
+        self.tokenizer = given.setdefault("tokenizer", bridge.tokenizer) if tokenizer == "bridge" else tokenizer
+        self.name = str(name or given.get("name") or getattr(bridge.cfg, "model_name", None) or "model")
+        self.notes = notes or given.get("notes", ())
+        given.update(tokenizer=self.tokenizer, name=self.name, notes=self.notes)
 
     @property
     def lock(self) -> Any:
@@ -152,8 +157,17 @@ class ResidualModel:
 
     @property
     def weights_hash(self) -> str:
-        """A fingerprint of the weights; it changes when a weight does."""
-        return fingerprint(self.bridge.original_model, self._shared.facts)
+        """A fingerprint of the model: it changes when a weight, a buffer, a flag, a module or a function of it does.
+
+        What was found out about the model before is then forgotten.
+        """
+        shared = self._shared
+        before = shared.seen.get("digest")
+        now = shared.seen["digest"] = fingerprint(self.bridge.original_model, shared.seen)
+        if before not in (None, now):
+            with shared.lock:
+                shared.facts.clear()
+        return now
 
     @property
     def folded(self) -> bool:

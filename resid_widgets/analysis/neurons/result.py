@@ -267,7 +267,7 @@ class NeuronPatterns(Result):
 
     def _require_same_weights(self) -> None:
         if self.model.weights_hash != self.provenance.weights_hash:
-            rule = "the model's weights have changed since these patterns were made"
+            rule = "a weight, buffer, setting or function of the model has changed since these patterns were made"
             raise InputError.about("model", self.model.name, rule, "Make them again: rw.neuron_patterns(...).")
 
 

@@ -58,13 +58,13 @@ def read_batch(
     Raises
     ------
     InputError
-        If the model is in train mode, bears foreign hooks, or its weights have changed.
+        If the model is in train mode, bears foreign hooks, or has changed.
     """
     with model.lock:
         model.require_eval()
         refuse_foreign_hooks(model)
         if model.weights_hash != weights_hash:
-            rule = "its weights have changed while activations were collected"
+            rule = "a weight, buffer, setting or function of it has changed while activations were collected"
             raise InputError.about("model", model.name, rule, "Collect again from the start.")
         bare = not model.folded and proven(model, [model.hook_name(*place) for place in places], weights_hash)
         if len(rows) == 1 or _batchable(model, places, weights_hash, bare):

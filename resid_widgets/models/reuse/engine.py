@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from resid_widgets.errors import InputError
+from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import refuse_foreign_hooks
 from resid_widgets.models.memory import free_bytes
 from resid_widgets.models.reuse.block_actions import Watch
@@ -15,6 +15,7 @@ from resid_widgets.models.reuse.full_passes import full_passes
 from resid_widgets.models.reuse.proofs import proof_of
 from resid_widgets.models.runs.recording import Recording
 from resid_widgets.models.runs.run import Run
+from resid_widgets.models.runs.same_model import require_same_logits, require_same_model
 from resid_widgets.models.structure import relative_gap, structure_of
 from resid_widgets.results import Check
 
@@ -101,7 +102,8 @@ def engine_of(run: Run, components: Collection[str]) -> Engine:
     Raises
     ------
     InputError
-        If the weights have changed since, the model bears hooks that are not ours or is in train mode.
+        If the model has changed since, gives other logits for the prompt than the run's, bears hooks that are not ours,
+        or is in train mode.
     """
     if run.base is not None:
         whole = engine_of(run.base, {*components, *(item.site.component for item in run.interventions)})
@@ -109,9 +111,7 @@ def engine_of(run: Run, components: Collection[str]) -> Engine:
     model = run.model
     with model.lock:  # what a running cell has done to the model for a moment is its own affair
         model.require_eval()
-        if model.weights_hash != run.provenance.weights_hash:
-            rule = "the model's weights have changed since this run was made"
-            raise InputError.about("run", run.provenance.model, rule, "Run again: rw.run(model, prompt).")
+        require_same_model(model, run.provenance)
         if run.provenance.options["allow_hooks"]:
             return _by_full_passes(run, "the model may bear other people's hooks")
         refuse_foreign_hooks(model)
@@ -123,7 +123,9 @@ def engine_of(run: Run, components: Collection[str]) -> Engine:
         if proof.failed:
             return _by_full_passes(run, proof.failed)
         if run.recording is None:
-            run.recording = Recording(model, run.token_ids)
+            recording = Recording(model, run.token_ids)
+            require_same_logits(model, run.provenance, run.final_logits, recording.logits[-1])
+            run.recording = recording
         text = f"equals full runs, gap {proof.gap:.1g}"
         return Engine(run, run.recording, Check("exact reuse", "green", proof.gap, model.gap_limit, text))
 
@@ -151,5 +153,10 @@ def engine_of_embedded(run: Run, components: Collection[str]) -> Engine:
 
 
 def _by_full_passes(run: Run, reason: str) -> Engine:
+    allow = bool(run.provenance.options["allow_hooks"])
+    if allow or not run.repeated:  # hooks come and go
+        again = forward(run.model, run.token_ids, allow_hooks=allow)
+        require_same_logits(run.model, run.provenance, run.final_logits, again[-1])
+        run.repeated = True
     text = f"computed by full runs, which is slow, because {reason}"
     return Engine(run, None, Check("exact reuse", "amber", None, None, text))

@@ -13,6 +13,7 @@ from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import Action
 from resid_widgets.models.runs.run import Run
+from resid_widgets.models.runs.same_model import require_same_logits
 
 
 def gradients_of(
@@ -44,7 +45,7 @@ def gradients_of(
     Raises
     ------
     InputError
-        If the model bears hooks that are not ours or is in train mode.
+        If the model bears hooks that are not ours, is in train mode, or does not give the run's logits any more.
     UnsupportedModelError
         If a hook does not fire exactly once.
     """
@@ -56,6 +57,7 @@ def gradients_of(
     last_only = set(positions) == {run.n_pos - 1}
     with model.lock, plain_state(), torch.enable_grad():
         logits = forward(model, run.token_ids, actions, last_only=last_only, allow_hooks=allow, gradients=True)
+        require_same_logits(model, run.provenance, run.final_logits, logits[-1].detach())
         read = logits[[0] * len(positions)] if last_only else logits[list(positions)]
         found = torch.autograd.grad(measure(read[None]).sum(), [probes[layer] for layer in layers], allow_unused=True)
     shapes = {layer: run.activation(component, layer).shape for layer in layers}

@@ -19,6 +19,7 @@ from resid_widgets.models.memory import human, storage_bytes
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.marking import marked_positions
 from resid_widgets.models.runs.recording import Recording
+from resid_widgets.models.runs.same_model import require_same_logits, require_same_model
 from resid_widgets.models.token_checks import prompt_checks
 from resid_widgets.models.tokenize import Tokens
 from resid_widgets.models.whole import from_zero
@@ -69,6 +70,8 @@ class Run:
         What was done to it, as listed; empty for an ordinary run.
     recording
         What exact reuse has recorded of it, if it was used; it counts as memory.
+    repeated
+        Whether a whole pass has shown that the model still gives these logits.
     sources
         Runs of other prompts that interventions took values from, the latest few; they count as memory.
     """
@@ -91,6 +94,7 @@ class Run:
         self.base = base
         self.interventions = interventions
         self.recording: Recording | None = None
+        self.repeated = False
         self._again = again
         self._more: dict[str, Run] = {}
         self.sources: dict[tuple[Any, str], Run] = {}
@@ -157,18 +161,18 @@ class Run:
         Raises
         ------
         InputError
-            If `component` is unknown, the model has none, its weights have changed since, or `layer` is out of range.
+            If `component` is unknown, the model has none or has changed since, or `layer` is out of range.
         """
         component = require_component(component)
         if component in self.components:
             return self.tensor(component, layer)
         if component not in self._more:
-            if self.model.weights_hash != self.provenance.weights_hash:
-                rule = "the model's weights have changed since, and this run did not keep it"
-                raise InputError.about("component", component, rule, "Run again: rw.run(model, prompt).")
+            require_same_model(self.model, self.provenance)
+            again = self._again(component)
+            require_same_logits(self.model, self.provenance, self.final_logits, again.final_logits)
             while len(self._more) >= _MOST_MORE:
                 self._more.pop(next(iter(self._more)), None)
-            self._more[component] = self._again(component)
+            self._more[component] = again
         return self._more[component].tensor(component, layer)
 
     def layer(self, layer: object) -> int:

@@ -73,15 +73,14 @@ def run(
         model.require_eval()
         if not allow_hooks:
             refuse_foreign_hooks(model)
+        foreign = foreign_hooks(model) if allow_hooks else []
+        options = {"keep": wanted, "bos": bos, "allow_hooks": allow_hooks, "foreign_hooks": tuple(foreign)}
+        provenance = provenance_of(model, prompt_tokens, options)  # first: it forgets what is known of another state
         structure = structure_of(model)
         kept, all_logits = offered_components(model, wanted, keep is None), "logits" in wanted
         needed = estimate_memory(model, len(prompt_tokens.ids), kept, all_logits)
         remedy = "Keep fewer components (keep=['resid_post']), or shorten the prompt."
         require_memory(needed, model.device, "memory of the run", remedy)
-        foreign = foreign_hooks(model) if allow_hooks else []
-
-        options = {"keep": wanted, "bos": bos, "allow_hooks": allow_hooks, "foreign_hooks": tuple(foreign)}
-        provenance = provenance_of(model, prompt_tokens, options)
 
         recorder = Recorder(model, structure.parallel, kept)
         actions, recording = recorder.actions(), None

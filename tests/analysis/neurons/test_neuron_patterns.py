@@ -591,7 +591,7 @@ def test_changed_weights_are_noticed(make_model) -> None:
         lambda: found.activations_of([1, 2], 0, 0),
         lambda: found.read(0, 0),
     ):
-        with pytest.raises(rw.InputError, match="weights have changed"):
+        with pytest.raises(rw.InputError, match="has changed since these patterns were made"):
             ask()
 
 

@@ -328,7 +328,7 @@ def test_weights_that_change_meanwhile_are_noticed(fresh: Any) -> None:
         with torch.no_grad():
             model.bridge.original_model.get_input_embeddings().weight.mul_(2)
 
-    with pytest.raises(InputError, match="weights have changed while activations were collected"):
+    with pytest.raises(InputError, match="has changed while activations were collected"):
         rw.collect(model, IDS, progress=spoil)
 
 

@@ -355,7 +355,7 @@ def test_weights_that_have_changed_since_are_refused(fresh: Callable[..., Residu
         lambda: rw.intervene(run, rw.zero(rw.Site("z", 1))),
         lambda: rw.ablation_sweep(run, rw.logit_diff(7, 8), progress=False),
     ):
-        with pytest.raises(InputError, match=r"weights have changed since this run was made\. Run again: rw\.run"):
+        with pytest.raises(InputError, match=r"has changed since this run was made\. Run again: rw\.run"):
             call()
     rw.intervene(rw.run(model, IDS), rw.zero(rw.Site("z", 1)))
 
