@@ -7,6 +7,7 @@ SHELL := bash
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
+QUICK := not (slow or browser or kernel or packaging)
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 CONSTRAINTS ?= constraints.txt
@@ -51,7 +52,20 @@ test: setup-test lint test-js ## everything: linters, type checks, JavaScript an
 
 .PHONY: check
 check: $(TEST_MADE) $(STATIC) lint test-js ## the part of `make test` that takes less than two minutes
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "not (slow or browser or kernel or packaging)" $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "$(QUICK)" $(PYTEST_ARGS)
+
+.PHONY: test-machines
+test-machines: $(TEST_MADE) ## the tests of `make check` as other processors, other numbers of threads and a busy machine run them
+	for machine in MKL_CBWR=COMPATIBLE MKL_CBWR=AVX2 ATEN_CPU_CAPABILITY=default; do echo "== $$machine" && \
+	  env $$machine $(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "$(QUICK)" $(PYTEST_ARGS) || exit 1; done
+	echo "== two threads" && $(PY) -m pytest -n 1 -m "$(QUICK)" $(PYTEST_ARGS)
+	echo "== two busy loops"; loops=; for n in 1 2; do (while :; do :; done) & loops="$$loops $$!"; done; trap "kill $$loops" EXIT; \
+	  $(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "$(QUICK)" $(PYTEST_ARGS)
+
+.PHONY: test-alone
+test-alone: $(TEST_MADE) $(STATIC) ## each test file in a process of its own
+	failed=; for file in $$(find tests -name 'test_*.py' | sort); do echo "== $$file" && \
+	  $(PY) -m pytest -q $(PYTEST_ARGS) $$file || failed="$$failed $$file"; done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 .PHONY: test-js
 test-js: $(NPM_MADE) ## the JavaScript tests

@@ -58,6 +58,15 @@ def seeded() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_found_out() -> None:
+    """Let no test file lean on what another has found out of a model: each proves what it needs."""
+    models = sys.modules.get("resid_widgets.models.model")
+    for shared in [] if models is None else list(models._shared.values()):
+        with shared.lock:
+            shared.facts.clear()
+
+
 @pytest.fixture(autouse=True)
 def no_hooks_left() -> Iterator[None]:
     """Fail a test that leaves a hook, of ours or of its own, on any model that is still alive."""
