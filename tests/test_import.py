@@ -69,3 +69,15 @@ def test_the_version_is_the_one_in_the_citation():
 
     citation = (Path(__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8")
     assert f"version: {rw.__version__}\n" in citation
+
+
+def test_the_first_probe_draws_nothing_from_pythons_generator():
+    """What scikit-learn brings with it draws when it is imported."""
+    found = in_fresh_python(
+        "import random, numpy as np, resid_widgets as rw\n"
+        "x, labels = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2\n"
+        "before = random.getstate()\n"
+        "rw.probe({0: x}, labels, groups=np.arange(20), folds=2, seeds=(0,), progress=False)\n"
+        "found['same'] = random.getstate() == before"
+    )
+    assert found == {"same": True}

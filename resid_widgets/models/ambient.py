@@ -8,6 +8,7 @@ computes does it in `plain_state`, and whatever runs a model's own code in `plai
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -47,6 +48,16 @@ def plain_pass() -> Iterator[None]:
     """
     with plain_state(), _float32:
         yield
+
+
+@contextmanager
+def same_random() -> Iterator[None]:
+    """Import what draws from Python's own generator when it is imported: afterwards that is as it was."""
+    before = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 class _Float32:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Empty
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+VERSIONS = ["6.31.0", "7.3.0", "newest"]
 PATIENCE = 300  # seconds; a cell imports torch
 SLEEPER = 45  # seconds of silence after which an ipykernel 7.0 to 7.3 has gone to sleep
 LOST = "this ipykernel lost the wake-up of a request and sleeps for good (ipykernel issue 1554), with no part of ours"
@@ -61,12 +64,27 @@ class Kernel:
 
     def post(self, comm: str, content: dict[str, Any]) -> str:
         """Send a widget's message as a browser does, on the subshell if there is one."""
-        data = {"method": "custom", "content": content}
+        return self._send(comm, {"method": "custom", "content": content})
+
+    def _send(self, comm: str, data: dict[str, Any]) -> str:
         message = self.client.session.msg("comm_msg", {"comm_id": comm, "data": data})
         if self.subshell:
             message["header"]["subshell_id"] = self.subshell
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
+
+    def move(self, comm: str, **state: Any) -> None:
+        """Change traits of a widget as a browser does, and return when its callbacks are done."""
+        self.touch(comm, {"method": "update", "state": state, "buffer_paths": []})
+
+    def click(self, comm: str) -> None:
+        """Click an ipywidgets button, and return when its callbacks are done."""
+        self.touch(comm, {"method": "custom", "content": {"event": "click"}})
+
+    def touch(self, comm: str, data: dict[str, Any]) -> None:
+        """Send a message to a widget's comm, and wait until it was handled."""
+        for _ in self._until_idle(self._send(comm, data)):
+            pass
 
     def answer(self, comm: str, number: int, timeout: float = 60) -> dict[str, Any]:
         """Wait for the answer to a widget's message, and return it with its buffers."""
@@ -146,3 +164,18 @@ def kernel() -> Iterator[Kernel]:
     """One kernel a file, with a small model and a run of it."""
     with started() as made:
         yield made
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def shared(request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    """A kernel of each generation; the older ones come from folders that `make setup-test` fills."""
+    older = Path(sys.prefix) / "ipykernels" / request.param
+    if request.param != "newest" and not older.is_dir():
+        pytest.skip(f"ipykernel {request.param} is not installed beside the newest: make setup-test")
+    with started([] if request.param == "newest" else [older]) as kernel:
+        version = json.loads(kernel.run("import ipykernel; tell(v=ipykernel.__version__)"))["v"]
+        assert request.param in ("newest", version)
+        kernel.loses_requests = version.startswith(("7.0", "7.1", "7.2", "7.3"))
+        if version >= "7":
+            kernel.open_subshell()
+        yield kernel

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kernel.conftest import Kernel, started
+from tests.kernel.conftest import Kernel
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
-VERSIONS = ["6.31.0", "7.3.0", "newest"]
 CELLS, PASSES = 20, 50
 
 WIDGET = """
@@ -34,21 +30,6 @@ with torch.no_grad():
         wrong += not torch.equal([plain, hooked][n % 2](), right[n % 2])
         passes += 1
 """
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def shared(request: pytest.FixtureRequest) -> Iterator[Kernel]:
-    """A kernel of each generation; the older ones come from folders that `make setup-test` fills."""
-    older = Path(sys.prefix) / "ipykernels" / request.param
-    if request.param != "newest" and not older.is_dir():
-        pytest.skip(f"ipykernel {request.param} is not installed beside the newest: make setup-test")
-    with started([] if request.param == "newest" else [older]) as kernel:
-        version = json.loads(kernel.run("import ipykernel; tell(v=ipykernel.__version__)"))["v"]
-        assert request.param in ("newest", version)
-        kernel.loses_requests = version.startswith(("7.0", "7.1", "7.2", "7.3"))
-        if version >= "7":
-            kernel.open_subshell()
-        yield kernel
 
 
 def test_no_number_of_a_cell_or_of_the_widget_is_wrong(shared: Kernel) -> None:

@@ -54,8 +54,10 @@ class AtLayer:
         kind
             ``"readout"``: the probe's weights, w / sigma (where there is one, of the full probe or the estimator).
             ``"mean_difference"``: from the other classes' mean to that of this one. ``"sparse"`` if it was fitted.
-            A readout is best for reading; in noise that differs between dimensions it is not where the classes lie
-            apart.
+            To steer by, or to take out of the stream, take the mean difference: it lies where the classes lie apart,
+            and depends on no penalty (Marks & Tegmark 2023). A readout is best for reading: in noise that differs
+            between dimensions it points elsewhere, and where classes can be told apart without error its penalty
+            decides. `agreement` and the checks say how well each is known.
         component
             One of `components`; needed where there are several.
 
@@ -80,6 +82,38 @@ class AtLayer:
             rule = "the probe found no direction there" if length == 0 else "this layer was not fitted"
             raise InputError.about("layer", layer, rule, "Choose another layer.")
         return vector / length
+
+    def agreement(
+        self, layer: Any, label: Any = None, kind: str = "readout", component: str | None = None
+    ) -> dict[str, float]:
+        """Return how well a direction is known, as cosines: 1 is exactly, about 0 not at all.
+
+        Parameters
+        ----------
+        layer, label, kind, component
+            As in `direction`. Without a label, of several classes the least.
+
+        Returns
+        -------
+        dict
+            ``"folds"``: the least between the directions of any two folds, whose training samples overlap.
+            ``"penalties"``: the least between the direction of all samples and those with the penalties beside the
+            chosen one (of a grid of one, a tenth and ten times it). ``"means"``: between a readout and the mean
+            difference, where the readout takes no sample for another class. NaN where there is nothing to compare.
+
+        Raises
+        ------
+        InputError
+            As `direction` does.
+        """
+        name = self._direction_kind(kind)
+        at = (self._component(component), self._layer(layer))
+        column = None if label is None or not self.classes else self._class(label)
+        found = {}
+        for what, known in self.fitting.agreement.items():
+            values = known[name][at] if name in known else np.array([np.nan])
+            found[what] = float(values[column] if column is not None and len(values) > 1 else values.min())
+        return found
 
     def confusion(
         self, layer: Any, *, component: str | None = None, kind: str | None = None, normalise: bool = False
@@ -134,6 +168,10 @@ class AtLayer:
         return pd.concat([found, known], axis=1)
 
     def _weights(self, kind: str) -> NDArray[np.float64]:
+        return self.fitting.readouts[self._direction_kind(kind)]
+
+    def _direction_kind(self, kind: str) -> str:
+        """Return under which name the directions of a kind are kept."""
         known = self.fitting.readouts
         name = next((k for k in ("full", "estimator", *known) if k in known), None) if kind == "readout" else kind
         if kind == "readout" and "estimator" in self.kinds and "estimator" not in known:
@@ -142,7 +180,7 @@ class AtLayer:
             rule = "the estimator has no coef_" if kind == "readout" else "no such probe was fitted"
             remedy = f"There are {['readout'] * (name is not None) + list(known)}."
             raise InputError.about("kind", kind, rule, remedy)
-        return known[name]
+        return name
 
     def _layer(self, layer: Any) -> int:
         if isinstance(layer, bool) or layer not in self.layers:

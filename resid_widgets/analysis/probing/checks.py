@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from resid_widgets.analysis.probing.controls import LEAST_SEEN
+from resid_widgets.analysis.probing.directions import direction_check
 from resid_widgets.analysis.probing.fits import Fitting
 from resid_widgets.analysis.probing.logistic import TOLERANCE
 from resid_widgets.analysis.probing.score import interval_over_folds
@@ -32,6 +33,10 @@ def probe_checks(fitting: Fitting, n_folds: int, classes: tuple[Any, ...]) -> li
     found += _shuffled(fitting, n_folds)
     found += _control(fitting)
     found += _solver(fitting)
+    for kind in fitting.readouts:
+        told = "readout" if kind in ("full", "estimator") else kind
+        agreement = {what: found[kind] for what, found in fitting.agreement.items() if kind in found}
+        found += direction_check(told, agreement, plan.data.components, plan.data.layers, classes)
     return found
 
 
@@ -105,7 +110,7 @@ def _lacks(fitting: Fitting, n: int) -> bool:
 
 
 def _solver(fitting: Fitting) -> list[Check]:
-    if not any(recipe.kind in ("full", "sparse") for recipe in fitting.plan.recipes) or not fitting.plan.n_classes:
+    if not any(recipe.penalised for recipe in fitting.plan.recipes) or not fitting.plan.n_classes:
         return []
     if fitting.inexact:
         text = f"{fitting.inexact} fits were handed to scikit-learn's own solver"

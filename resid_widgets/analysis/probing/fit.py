@@ -48,12 +48,17 @@ class Recipe:
     k: int = 16
     estimator: Any = None
 
+    @property
+    def penalised(self) -> bool:
+        """Whether there is a penalty to choose."""
+        return self.kind in ("full", "sparse")
+
     def fit(
         self,
         x: Float[NDArray, "row d_model"],
         targets: Sequence[NDArray[Any]],
         inner: Inner,
-        penalty: float | None = None,
+        chosen: Sequence[float] | None = None,
     ) -> list[Fitted]:
         """Fit one probe for each target, on the same rows.
 
@@ -66,8 +71,8 @@ class Recipe:
         inner
             Divisions of the rows by which the penalty is chosen: least mean loss on the held-out rows (log-loss, or
             squared error), the strongest of equals.
-        penalty
-            Instead of a choice.
+        chosen
+            One penalty a target, instead of a choice.
         """
         if self.kind == "mean_difference":
             return [mean_difference(x, target, self.n_classes) for target in targets]
@@ -78,12 +83,12 @@ class Recipe:
         if self.kind == "estimator":
             return [self._foreign(scaler, z, target) for target in targets]
         if self.kind == "full":
-            found = self._penalised(z, targets, inner, penalty)
+            found = self._penalised(z, targets, inner, chosen)
             return [_raw(probe, scaler, None) for probe in found]
         made: list[Fitted] = []
-        for target in targets:
+        for n, target in enumerate(targets):
             kept = chosen_dims(z, target, self.n_classes, self.k)
-            (probe,) = self._penalised(z[:, kept], [target], inner, penalty)
+            (probe,) = self._penalised(z[:, kept], [target], inner, chosen and chosen[n : n + 1])
             made.append(_raw(probe, scaler, kept))
         return made
 
@@ -94,13 +99,13 @@ class Recipe:
         return Foreign(scaler, fresh.fit(z, target), self.n_classes)
 
     def _penalised(
-        self, z: NDArray[np.float64], targets: Sequence[NDArray[Any]], inner: Inner, penalty: float | None
+        self, z: NDArray[np.float64], targets: Sequence[NDArray[Any]], inner: Inner, chosen: Sequence[float] | None
     ) -> list[Linear]:
         axes = principal_axes(z)
         x, stacked = z @ axes, np.stack(targets)
         grid = np.asarray(self.penalties)
-        values, losses = np.full(len(targets), penalty), np.full((len(targets), len(grid)), np.nan)
-        if penalty is None:
+        values, losses = np.asarray(chosen), np.full((len(targets), len(grid)), np.nan)
+        if chosen is None:
             losses = inner_losses(x, stacked, inner, grid, self.n_classes)
             known = np.isfinite(losses).all(axis=1)
             best = np.where(known, np.argmin(np.nan_to_num(losses), axis=1), np.abs(np.log(grid)).argmin())

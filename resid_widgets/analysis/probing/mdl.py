@@ -55,8 +55,8 @@ def online_code(
             continue
         inner = split_inner(codes[seen], groups[seen], n_inner, seed)
         # A sample too small to choose by takes the strongest penalty: then it says little, and costs little.
-        penalty = None if inner else recipe.penalties[0]
-        (fitted,) = recipe.fit(x[seen], [codes[seen]], inner, penalty)
+        strongest = None if inner else [recipe.penalties[0]]
+        (fitted,) = recipe.fit(x[seen], [codes[seen]], inner, strongest)
         outcome = fitted.outcome(x[block])
         if outcome.score is None or not outcome.log_proba:
             return np.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any
 
@@ -19,7 +20,7 @@ from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.probing.score import METRICS
 from resid_widgets.analysis.sweeps.sweep import sweeping
 from resid_widgets.errors import InputError
-from resid_widgets.models.ambient import plain_state
+from resid_widgets.models.ambient import plain_state, same_random
 from resid_widgets.models.memory import CPU, require_memory
 
 TASKS = ("classify", "regress")
@@ -113,6 +114,8 @@ def probe(
     Alain & Bengio 2016 (probes by layer); Hewitt & Liang 2019 (control tasks); Voita & Titov 2020 (MDL); Belinkov 2022
     (what probes do not show). Fits are scikit-learn's to 1e-6.
     """
+    with same_random():  # it brings rich, which numbers its styles from a random start
+        importlib.import_module("sklearn.model_selection")
     if task not in TASKS:
         raise InputError.about("task", task, "must be 'classify' or 'regress'", "Numbers are for 'regress'.")
     classify = task == "classify"

@@ -206,7 +206,8 @@ def _replacement(run: Run, item: Intervention, site: Site, n: int) -> tuple[list
             base, seed = _source(run, site, "base"), item.option("seed", 0)
             setup = [
                 f"spread_{n} = {base}{_all(site)}[{unmarked(run)}].double().std(correction=0)",
-                f"drawn = torch.randn({base}[0].shape, generator=torch.Generator().manual_seed({seed}))",
+                f"generator = torch.Generator().manual_seed({seed})",
+                f"drawn = torch.randn({base}[0].shape, generator=generator, dtype=torch.float32)",
                 f"noise_{n} = {item.option('sigma')!r} * spread_{n} * drawn{_all(site).replace('[0, ', '[')}",
             ]
             return setup, f"x + noise_{n}{here}.to(x)"

@@ -1,95 +1,187 @@
-"""A widget made by a cell is closed when that cell runs again, unless a user variable still refers to it.
+"""A widget is closed when the cell or the callback that made it is over, and nothing leads to it any more.
 
-ipywidgets keeps every widget alive until it is closed, so without this each run of a cell would leave one more behind,
-with its run of the model. Outside an IPython kernel nothing happens here.
+What leads to it: a variable of the user's (a list, dict, attribute, closure or container widget in it, too), a running
+or waiting function's locals, and the page (`resid_widgets.widgets.shell.shown`), the observers of what is on the page
+included. So a widget that `ipywidgets.interact` or a loop has replaced by the next one is closed, and one that is still
+shown is not. What a cell has made and never displayed is kept until it runs again.
+
+ipywidgets keeps every widget alive until it is closed, so without this each run of a cell, and each move of a slider,
+would leave one more behind, with its run of the model. Outside an IPython kernel nothing happens
+here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from resid_widgets.widgets.shell.gate import close_for_cells
-from resid_widgets.widgets.shell.reach import reachable, user_values
+from ipywidgets import Widget
 
-WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+from resid_widgets.widgets.shell.gate import close_for_cells
+from resid_widgets.widgets.shell.reach import reachable, running_values, user_values
+from resid_widgets.widgets.shell.shown import COMM, WIDGET_MIME, Place, Shown
 
 
 class Execution(NamedTuple):
-    """One run of one cell."""
+    """One run of one cell, or one message to the callbacks of one comm."""
 
-    cell: str
+    of: str
     run: str
+    in_cell: bool
 
 
 def adopt(widget: Any) -> None:
-    """Note which run of which cell makes `widget`, so that the cell's next run can close it."""
+    """Note which run of which cell or callback makes `widget`, so that it can be closed when nothing leads to it."""
     shell = _shell()
     now = execution(shell)
     if shell is not None and getattr(shell, "kernel", None) is not None:
-        close_for_cells(shell, widget._lock, in_cell=now is not None)
+        close_for_cells(shell, widget._lock, in_cell=now is not None and now.in_cell)
     if shell is not None and now is not None:
         keeper = _keepers.get(shell)
         if keeper is None:
-            keeper = _keepers[shell] = Keeper(weakref.ref(shell))
-            shell.events.register("pre_run_cell", keeper.sweep)
-            shell.events.register("post_run_cell", keeper.sweep)
-        keeper.made.setdefault(now.cell, []).append((now.run, weakref.ref(widget), widget.model_id))
+            keeper = _keepers[shell] = Keeper(shell)
+        keeper.add(widget, now)
 
 
 def release(widget: Any) -> None:
-    """Forget which cell made `widget`: another widget owns it, and closes it with itself."""
+    """Forget who made `widget`: another widget owns it, and closes it with itself."""
     shell = _shell()
     keeper = None if shell is None else _keepers.get(shell)
-    for made in [] if keeper is None else keeper.made.values():
-        made[:] = [item for item in made if item[1]() is not widget]
+    if keeper is not None:
+        keeper.made[:] = [made for made in keeper.made if made.widget() is not widget]
 
 
 def execution(shell: Any) -> Execution | None:
-    """Return the run of a cell that the calling code belongs to; None in a callback, or where there is no kernel.
+    """Return what the calling code belongs to: the run of a cell, or the message that a callback answers.
 
     The front-end names the cell in the request's metadata; for one that does not, the cell is its source.
     """
     kernel = getattr(shell, "kernel", None)
-    parent = kernel.get_parent() if kernel is not None else None
-    if not parent or parent.get("header", {}).get("msg_type") != "execute_request":
+    parent = (kernel.get_parent() if kernel is not None else None) or {}
+    kind, content = parent.get("header", {}).get("msg_type"), parent.get("content", {})
+    if kind == "comm_msg":
+        return Execution(f"{COMM}{content.get('comm_id')}", parent["header"]["msg_id"], False)
+    if kind != "execute_request":
         return None
-    source = parent.get("content", {}).get("code", "")
     named = parent.get("metadata", {}).get("cellId")
-    cell = str(named) if named else hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
-    return Execution(cell, parent["header"]["msg_id"])
+    source = content.get("code", "").encode("utf-8", "surrogatepass")
+    cell = str(named) if named else hashlib.sha256(source).hexdigest()
+    return Execution(cell, parent["header"]["msg_id"], True)
 
 
 @dataclass(eq=False)
+class Made:
+    """A widget, who made it, and whether it was displayed at any time."""
+
+    by: Execution
+    widget: weakref.ref[Any]
+    model_id: str
+    displayed: bool = False
+
+
 class Keeper:
-    """What each cell has made: the run that made it, the widget, and its model id."""
+    """Knows who made each widget of a shell, and closes those that nothing leads to."""
 
-    shell: weakref.ref[Any]
-    made: dict[str, list[tuple[str, weakref.ref[Any], str]]] = field(default_factory=dict)
+    def __init__(self, shell: Any) -> None:
+        self.shell = weakref.ref(shell)
+        self.made: list[Made] = []
+        self.page = Shown(shell, self._displayed)
+        self.now: dict[int, list[str]] = {}  # thread to the requests that it is at
+        shell.events.register("pre_execute", self.callback_begins)
+        shell.events.register("post_execute", self.callback_ends)
+        shell.events.register("pre_run_cell", self.cell_begins)
+        shell.events.register("post_run_cell", self.cell_ends)
 
-    def sweep(self, _: Any = None) -> None:
-        """Close what earlier runs of this cell made and no user variable holds.
+    def add(self, widget: Any, now: Execution) -> None:
+        """Take a new widget, and close what it replaces."""
+        with self.page.lock:
+            self.page.known(widget)
+            self.page.ran(now.of, now.run)
+            self.made.append(Made(now, weakref.ref(widget), widget.model_id))
+        self.sweep(now)
 
-        Called before a cell runs, so that two pictures never share the memory, and after it, for what an assignment
-        in the cell has just replaced.
-        """
+    def cell_begins(self, _: Any = None) -> None:
+        """Empty the cell's output, and close what is gone with it: two pictures shall never share the memory."""
+        self._begins(execution(self.shell()), in_cell=True)
+
+    def cell_ends(self, result: Any = None) -> None:
+        """Note what the cell shows as its result, and close what it has replaced."""
+        now = execution(self.shell())
+        value = getattr(result, "result", None)
+        if now is not None and isinstance(value, Widget) and value.comm is not None:
+            with self.page.lock:
+                self.page.show(self.page.outputs.setdefault(now.of, Place()), value.model_id)
+        self._ends(now, in_cell=True)
+
+    def callback_begins(self) -> None:
+        """Listen to what a callback displays; called before cells, too, which are not meant."""
+        self._begins(execution(self.shell()), in_cell=False)
+
+    def callback_ends(self) -> None:
+        """Close what the callback has replaced."""
+        self._ends(execution(self.shell()), in_cell=False)
+
+    def sweep(self, now: Execution | None = None) -> None:
+        """Close the widgets that nothing leads to; not those of a run that is not over, which may yet be kept."""
         shell = self.shell()
-        now = execution(shell)
-        if shell is None or now is None:
-            return
-        made = self.made.pop(now.cell, [])
-        old = [widget for run, ref, _ in made if run != now.run and (widget := ref()) is not None and not widget.closed]
-        held = reachable(user_values(shell), old) if old else set()
+        with self.page.lock:
+            drawn = set() if all(made.displayed for made in self.made) else self.page.drawn()
+            for made in self.made:
+                made.displayed |= made.model_id in drawn
+            running = {now and now.run, *(run for runs in self.now.values() for run in runs)}
+            old = [
+                widget
+                for made in self.made
+                if made.by.run not in running
+                and (made.displayed or not made.by.in_cell or self.page.runs.get(made.by.of) != made.by.run)
+                and (widget := made.widget()) is not None
+                and not widget.closed
+            ]
+            roots = [*self.page.roots(), *user_values(shell), *running_values()] if old else []
+            held = reachable(roots, old, self.page.inside)
         for widget in old:
             if id(widget) not in held:
                 widget.close()
-        alive = [item for item in made if (widget := item[1]()) is not None and not widget.closed]
-        if alive:
-            self.made[now.cell] = alive
-        _forget_pictures(shell, {name for _, _, name in made} - {name for _, _, name in alive})
+        self._forget_closed(shell)
+
+    def _forget_closed(self, shell: Any) -> None:
+        with self.page.lock:
+            closed = {made.model_id for made in self.made if (widget := made.widget()) is None or widget.closed}
+            self.made[:] = [made for made in self.made if made.model_id not in closed]
+            self.page.forget({made.by.of for made in self.made})
+        _forget_pictures(shell, closed)
+
+    def _begins(self, now: Execution | None, in_cell: bool) -> None:
+        if now is None or now.in_cell != in_cell:
+            return
+        with self.page.lock:
+            if in_cell:
+                self.page.ran(now.of, now.run)
+            self.now[threading.get_ident()] = [*([] if in_cell else self._here()), now.run]
+        if in_cell:
+            self.sweep(now)
+
+    def _ends(self, now: Execution | None, in_cell: bool) -> None:
+        """Close what is no longer needed. With a cell all ends that its thread was at: events do not balance."""
+        if not in_cell and (now is None or now.in_cell):
+            return
+        with self.page.lock:
+            left = [] if in_cell or now is None else [run for run in self._here() if run != now.run]
+            self.now.pop(threading.get_ident(), None)
+            if left:
+                self.now[threading.get_ident()] = left
+        self.sweep()
+
+    def _here(self) -> list[str]:
+        return self.now.get(threading.get_ident(), [])
+
+    def _displayed(self, model_id: str) -> None:
+        for made in self.made:
+            made.displayed |= made.model_id == model_id
 
 
 _keepers: weakref.WeakKeyDictionary[Any, Keeper] = weakref.WeakKeyDictionary()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import re
+import sys
 import types
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import anywidget
+from ipywidgets.widgets import widget as registry
 
 MOST_OBJECTS = 200_000  # looked at in one search
 LONGEST = 10_000  # nobody keeps widgets in a container this long
@@ -18,14 +21,11 @@ LONGEST = 10_000  # nobody keeps widgets in a container this long
 _CACHES = re.compile(r"_+|_\d+|_i+|_i\d+|_[oid]h|In|Out|_exit_code|__\w+__")
 _ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None), memoryview, range, slice)
 _CLOSED_TYPES = (
-    anywidget.AnyWidget,  # what a linked widget knows is not what the user holds
     types.ModuleType,
     types.FrameType,
     types.TracebackType,
     types.CodeType,
     types.BuiltinFunctionType,
-    types.GeneratorType,
-    types.CoroutineType,
 )
 # Their objects lead to everything (a comm to its kernel, a kernel to all comms) or to very much (a model).
 _CLOSED_PACKAGES = frozenset(
@@ -33,6 +33,8 @@ _CLOSED_PACKAGES = frozenset(
     torch numpy xarray pandas polars pyarrow matplotlib scipy sklearn transformers tokenizers transformer_lens
     safetensors""".split()
 )
+
+_MACHINERY = _CLOSED_PACKAGES | {"resid_widgets", "ipywidgets", "traitlets"}
 
 
 def user_values(shell: Any) -> list[Any]:
@@ -46,8 +48,34 @@ def user_values(shell: Any) -> list[Any]:
     ]
 
 
-def reachable(roots: Iterable[Any], wanted: Collection[Any]) -> set[int]:
-    """Return the ids of those `wanted` objects that `roots` lead to.
+def running_values() -> Iterator[Any]:
+    """Yield the locals of the functions that are at work on any thread, or wait in a task of the calling thread's loop.
+
+    A widget that a callback is about to show or to keep is in nobody's variable yet.
+    """
+    frames = list(sys._current_frames().values())
+    for task in _tasks():
+        yield task.get_coro()
+    for frame in frames:
+        inner: types.FrameType | None = frame
+        while inner is not None:
+            package = inner.f_globals.get("__name__", "").partition(".")[0]
+            if inner.f_locals is not inner.f_globals and package not in _MACHINERY:
+                yield from list(inner.f_locals.values())
+            inner = inner.f_back
+
+
+def _tasks() -> Collection[asyncio.Task[Any]]:
+    try:
+        return asyncio.all_tasks()
+    except RuntimeError:  # no loop runs on this thread
+        return ()
+
+
+def reachable(
+    roots: Iterable[Any], wanted: Collection[Any], inside: Callable[[Any], Iterable[Any]] = lambda item: ()
+) -> set[int]:
+    """Return the ids of those `wanted` objects that `roots` lead to, or what an object has `inside` for other reasons.
 
     Containers, instances, closures and the user's own classes are searched, nearest first. Where the search grows too
     large, everything counts as reachable: closing what a user holds is worse than keeping what they do not.
@@ -67,12 +95,21 @@ def reachable(roots: Iterable[Any], wanted: Collection[Any]) -> set[int]:
             missing.remove(id(item))
             found.add(id(item))
         queue.extend(_leads_to(item))
+        queue.extend(inside(item))
     return found
 
 
 def _leads_to(item: Any) -> Iterator[Any]:
     """Yield what an object refers to, as far as a user could mean it."""
+    if isinstance(item, anywidget.AnyWidget):
+        yield from _user_observers(item)
+        return
+    if item is registry._instances:  # whoever looks into it does not keep all widgets
+        return
     if isinstance(item, _CLOSED_TYPES):
+        return
+    if isinstance(item, types.GeneratorType | types.CoroutineType | types.AsyncGeneratorType):
+        yield from _suspended(item)
         return
     if isinstance(item, type):
         if item.__module__ == "__main__":
@@ -89,3 +126,20 @@ def _leads_to(item: Any) -> Iterator[Any]:
     if isinstance(item, list | tuple | dict | set | frozenset | deque) and len(item) > LONGEST:
         return
     yield from gc.get_referents(item)
+
+
+def _user_observers(widget: anywidget.AnyWidget) -> Iterator[Any]:
+    """Yield the functions of the user's that observe a widget; what a linked widget knows the user does not hold."""
+    for by_type in list(widget._trait_notifiers.values()):
+        for observer in [each for observers in list(by_type.values()) for each in observers]:
+            if (getattr(observer, "__module__", None) or "").partition(".")[0] not in _MACHINERY:
+                yield observer
+
+
+def _suspended(item: Any) -> Iterator[Any]:
+    """Yield the locals of a generator or coroutine that is not over, and what it waits for."""
+    kind = {types.GeneratorType: "gi", types.CoroutineType: "cr"}.get(type(item), "ag")
+    frame = getattr(item, f"{kind}_frame", None)
+    if frame is not None and frame.f_locals is not frame.f_globals:
+        yield from list(frame.f_locals.values())
+        yield getattr(item, {"gi": "gi_yieldfrom"}.get(kind, f"{kind}_await"), None)

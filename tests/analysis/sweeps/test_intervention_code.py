@@ -142,6 +142,18 @@ def test_scripts_of_one_folder_share_their_arrays(llama_run, tmp_path, monkeypat
     assert sorted(path.name for path in tmp_path.iterdir()) == [ARRAYS, "first.py", "second.py"]
 
 
+def test_noise_is_the_same_under_another_default_dtype(llama_run):
+    found = rw.ablation(llama_run, rw.noise(rw.Site("resid_post", 1, 3), 0.5))
+    names: dict[str, Any] = {"bridge": llama_run.model.bridge}
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        exec(found.code(), names)  # noqa: S102
+    finally:
+        torch.set_default_dtype(before)
+    assert names["number"] == pytest.approx(found.after, abs=1e-5)
+
+
 def test_where_a_script_cannot_be_written_is_said(llama_run, tmp_path):
     found = rw.ablation(llama_run, [])
     with pytest.raises(rw.InputError, match="does not exist"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -41,6 +42,19 @@ def in_a_loop(widget: Any) -> Any:
     return loop
 
 
+def awaiting(widget: Any) -> Any:
+    async def inner() -> Any:
+        await asyncio.sleep(0)
+        return widget
+
+    async def outer() -> None:
+        await inner()
+
+    waiting = outer()
+    waiting.send(None)
+    return waiting
+
+
 @pytest.mark.parametrize(
     "hold",
     [
@@ -56,6 +70,8 @@ def in_a_loop(widget: Any) -> Any:
         in_a_loop,
         lambda w: functools.partial(print, w),
         lambda w: lambda x=w: x,
+        lambda w: (x for x in [w]),
+        awaiting,
     ],
 )
 def test_what_a_user_holds_is_found(hold):
@@ -99,7 +115,7 @@ def test_everything_that_leads_everywhere_is_left_out():
     for root in odd:
         root.widget = widget
     thread = threading.Thread(target=in_closure(widget))
-    for root in (*odd, thread, [0] * 20_000 + [widget], (x for x in [widget]), exec):
+    for root in (*odd, thread, [0] * 20_000 + [widget], exec):
         assert not reaches(root, widget)
 
 
