@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resid_widgets.analysis.grid import whole_number
 from resid_widgets.analysis.probing.build import probe_result
 from resid_widgets.analysis.probing.data import ProbeData, from_activations, from_arrays
 from resid_widgets.analysis.probing.fit import ALPHAS, CS, KINDS, Recipe
@@ -21,6 +20,7 @@ from resid_widgets.analysis.sweeps.sweep import sweeping
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.memory import CPU, require_memory
+from resid_widgets.whole import several_whole, whole_number
 
 TASKS = ("classify", "regress")
 
@@ -120,9 +120,9 @@ def probe(
     if metric not in METRICS or (metric == "r2") == classify:
         fitting = [name for name in METRICS if (name == "r2") != classify]
         raise InputError.about("metric", metric, f"{task!r} can be measured by {fitting}", f"Use {fitting[0]!r}.")
-    whole_number("folds", folds, 2, 1000, "5 is the default.")
-    whole_number("inner", inner, 2, 1000, "3 is the default.")
-    whole_number("k", k, 1, 10**6, "16 is the default.")
+    folds = whole_number("folds", folds, 2, 1000, "5 is the default.")
+    inner = whole_number("inner", inner, 2, 1000, "3 is the default.")
+    k = whole_number("k", k, 1, 10**6, "16 is the default.")
     if mdl and not classify:
         raise InputError.about(
             "mdl", mdl, "code lengths are for classes", "Leave it out, or cut the numbers in classes."
@@ -244,9 +244,7 @@ def _require_estimator(estimator: Any, classify: bool, metric: str) -> None:
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
-    items = (
-        (seeds,) if isinstance(seeds, int | np.integer) else tuple(seeds) if isinstance(seeds, Sequence | range) else ()
-    )
+    items = several_whole(seeds) or ()
     checked = tuple(whole_number("seeds", seed, 0, 2**32 - 1, "(0, 1) is the default.") for seed in items)
     if not checked or len(set(checked)) < len(checked):
         raise InputError.about("seeds", seeds, "different whole numbers are needed", "(0, 1) is the default.")
