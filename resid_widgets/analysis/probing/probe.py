@@ -20,6 +20,7 @@ from resid_widgets.analysis.sweeps.sweep import sweeping
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.memory import CPU, require_memory
+from resid_widgets.prompts import read
 from resid_widgets.whole import several_whole, whole_number
 
 TASKS = ("classify", "regress")
@@ -174,20 +175,21 @@ def _data(
         raise InputError.about("data", data, "nothing that can be probed", example)
     from resid_widgets.models.collecting.collect import collect
 
-    prompts = list(getattr(prompts, "prompts", prompts))  # a task has prompts
+    found = read("prompts", prompts)
+    prompts = found.prompts if found.several or found.row else prompts
     if positions is None:
-        positions = "given" if prompts and all(hasattr(prompt, "position") for prompt in prompts) else "last"
+        positions = "given" if all(given.place is not None for given in found.prompts) else "last"
     if labels is None:  # what cannot be probed is found out before the model runs
-        own = [getattr(prompt, "label", None) for prompt in prompts]
+        own = [given.label for given in found.prompts]
         if any(label is None for label in own):
             rule = f"{sum(label is None for label in own)} of the {len(own)} prompts have no label"
             raise InputError.about("labels", None, rule, "Give labels=, one for each prompt.")
         _codes(np.asarray(own), classify)
-    elif isinstance(labels, Sized) and not isinstance(labels, str) and len(labels) == len(prompts):
+    elif isinstance(labels, Sized) and not isinstance(labels, str) and len(labels) == len(found.prompts):
         _codes(np.asarray(labels), classify)
     kept = "resid_post" if components is None else components
-    found = collect(model, prompts, kept, positions, layers=layers, progress=progress is True)
-    return from_activations(found, labels, groups, units, None, None, None)
+    activations = collect(model, prompts, kept, positions, layers=layers, progress=progress is True)
+    return from_activations(activations, labels, groups, units, None, None, None)
 
 
 def _codes(labels: NDArray[Any], classify: bool) -> tuple[NDArray[Any], tuple[Any, ...]]:
