@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from resid_widgets.errors import InputError
 from resid_widgets.whole import whole
@@ -77,11 +78,11 @@ class Site:
         For mlp_post; None means every neuron.
     """
 
-    component: str
-    layer: int = None  # type: ignore[assignment]  # None only where the name says it
-    pos: int | None = None
-    head: int | None = None
-    neuron: int | None = None
+    component: Any
+    layer: Any = None  # an int in the end; None may stand only beside a name that says it
+    pos: Any = None
+    head: Any = None
+    neuron: Any = None
 
     def __post_init__(self) -> None:
         component, layer = _by_name(self.component, self.layer)
@@ -139,8 +140,8 @@ def _by_name(component: object, layer: object) -> tuple[object, object]:
     found = _NUMBERED.fullmatch(component) if isinstance(component, str) else None
     if found is None:
         if layer is None and isinstance(component, str) and component in COMPONENTS:
-            example = f'For example rw.Site("{component}", 10), or "{component}.10".'
-            raise InputError.about("site", component, "its layer is not named", example)
+            example = f'For example rw.Site("{component}", layer=10), or "{component}.10".'
+            raise InputError.about("site", component, "a Site is needed", example)
         return component, layer
     name, number = found["short"], int(found["layer"] or found["hook"])
     if name is None:

@@ -104,7 +104,7 @@ def causal_trace(
     model
         A ResidualModel or a bare TransformerBridge.
     prompt
-        A string or token ids.
+        A prompt of any kind that `resid_widgets.run` takes.
     subject
         Text that stands once in the prompt (every token that it touches counts), or positions ``(lo, hi)``, `hi` not
         included.

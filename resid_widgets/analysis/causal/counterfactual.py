@@ -122,7 +122,7 @@ def counterfactual(
     source
         A ResidualModel or a bare TransformerBridge; or a Run, whose prompt is then taken.
     prompt
-        A string or token ids; None for a Run.
+        A prompt of any kind that `resid_widgets.run` takes; None for a Run.
     edits
         One or several: `resid_widgets.swap`, `change_number`, `negate`, or the edited prompt itself (a string or token
         ids).
