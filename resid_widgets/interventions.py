@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from resid_widgets.errors import InputError
 from resid_widgets.held import Captured, Held
-from resid_widgets.sites import Site
+from resid_widgets.prompts import read
+from resid_widgets.sites import Site, as_site
+from resid_widgets.whole import is_whole, whole
 
 OPS = ("zero", "mean", "resample", "noise", "clamp", "set_to", "project_out", "add", "patch")
 
@@ -50,25 +50,30 @@ class Intervention:
         return f"{self.op} {self.site}{told}"
 
 
-def zero(site: Site) -> Intervention:
+def zero(site: Any) -> Intervention:
     """Replace the site by zeros. Off-distribution for most models: `mean` or `resample` is often the fairer question.
+
+    Parameters
+    ----------
+    site
+        A `Site`, or the name of one: ``"blocks.10.hook_resid_post"``, ``"resid_post.10"``.
 
     Raises
     ------
     InputError
-        If `site` is no Site.
+        If `site` is none.
     """
     return _made("zero", site)
 
 
-def mean(site: Site, over: Any = None) -> Intervention:
+def mean(site: Any, over: Any = None) -> Intervention:
     """Replace the site, at each of its positions, by its mean.
 
     Parameters
     ----------
     over
-        None: the mean over the run's own positions, marked ones left out. A prompt or several (strings or token
-        ids): the mean over their positions instead, marked ones left out.
+        None: the mean over the run's own positions, marked ones left out. A prompt or several (of any kind that
+        `resid_widgets.collect` takes): the mean over their positions instead, marked ones and padding left out.
 
     Raises
     ------
@@ -79,7 +84,7 @@ def mean(site: Site, over: Any = None) -> Intervention:
     return _made("mean", site, over=_prompts("over", over))
 
 
-def resample(site: Site, source: Any, seed: int = 0) -> Intervention:
+def resample(site: Any, source: Any, seed: Any = 0) -> Intervention:
     """Replace the site by its value on another prompt.
 
     One prompt of `source` is drawn. If it has as many tokens as the run, values are taken at the same positions;
@@ -88,7 +93,7 @@ def resample(site: Site, source: Any, seed: int = 0) -> Intervention:
     Parameters
     ----------
     source
-        A prompt or several (strings or token ids).
+        A prompt or several, of any kind that `resid_widgets.collect` takes.
     seed
         Of a CPU generator: the same on every device.
 
@@ -102,7 +107,7 @@ def resample(site: Site, source: Any, seed: int = 0) -> Intervention:
     return _made("resample", site, source=_prompts("source", source), seed=_seed(seed))
 
 
-def noise(site: Site, sigma: float = 1.0, seed: int = 0) -> Intervention:
+def noise(site: Any, sigma: Any = 1.0, seed: Any = 0) -> Intervention:
     """Add Gaussian noise.
 
     Parameters
@@ -127,7 +132,7 @@ def noise(site: Site, sigma: float = 1.0, seed: int = 0) -> Intervention:
     return _made("noise", site, sigma=value, seed=_seed(seed))
 
 
-def clamp(site: Site, low: float | None = None, high: float | None = None) -> Intervention:
+def clamp(site: Any, low: Any = None, high: Any = None) -> Intervention:
     """Keep each number of the site between `low` and `high`; None leaves that side open.
 
     Raises
@@ -143,7 +148,7 @@ def clamp(site: Site, low: float | None = None, high: float | None = None) -> In
     return _made("clamp", site, low=bounds[0], high=bounds[1])
 
 
-def set_to(site: Site, value: Any) -> Intervention:
+def set_to(site: Any, value: Any) -> Intervention:
     """Replace the site by given numbers: one, or an array that fits the site (``[d_model]`` serves all positions).
 
     Raises
@@ -154,7 +159,7 @@ def set_to(site: Site, value: Any) -> Intervention:
     return _made("set_to", site, value=Held(value))
 
 
-def project_out(site: Site, direction: Any) -> Intervention:
+def project_out(site: Any, direction: Any) -> Intervention:
     """Remove what lies along `direction`: ``x - (x . u) u`` with ``u = direction / |direction|``.
 
     Raises
@@ -166,7 +171,7 @@ def project_out(site: Site, direction: Any) -> Intervention:
     return _made("project_out", site, direction=_direction(direction))
 
 
-def add(site: Site, direction: Any, alpha: float = 1.0) -> Intervention:
+def add(site: Any, direction: Any, alpha: Any = 1.0) -> Intervention:
     """Add ``alpha * direction``, with `direction` as it is given, not scaled to unit length.
 
     Raises
@@ -178,24 +183,25 @@ def add(site: Site, direction: Any, alpha: float = 1.0) -> Intervention:
     return _made("add", site, direction=_direction(direction), alpha=_number("alpha", alpha))
 
 
-def patch(site: Site, source: Any) -> Intervention:
+def patch(site: Any, source: Any) -> Intervention:
     """Replace the site by its value in another run of the same model, at the same positions.
 
     Parameters
     ----------
     source
-        A `Run`, whose values are taken now; or a prompt (string or token ids), which is run when it is needed.
+        A `Run`, whose values are taken now; or a prompt (of any kind that `resid_widgets.run` takes), which is run when
+        it is needed.
 
     Raises
     ------
     InputError
         If `source` is neither.
     """
-    _require_site(site)
+    site = as_site(site)
     if hasattr(source, "activation") and hasattr(source, "token_ids"):
-        whole = Held(source.activation(site.component, site.layer))
+        values = Held(source.activation(site.component, site.layer))
         plain = source.base is None
-        taken = Captured(whole, tuple(source.token_ids), source.provenance.weights_hash, plain)
+        taken = Captured(values, tuple(source.token_ids), source.provenance.weights_hash, plain)
         return _made("patch", site, source=taken)
     prompts = _prompts("source", source)
     if prompts is None or len(prompts) != 1:
@@ -220,50 +226,37 @@ def as_interventions(given: Any) -> tuple[Intervention, ...]:
 
 
 def _made(op: str, site: Any, **options: Any) -> Intervention:
-    _require_site(site)
     kept = ((name, value) for name, value in sorted(options.items()) if value is not None)
-    return Intervention(op, site, tuple(kept))
-
-
-def _require_site(site: object) -> None:
-    if not isinstance(site, Site):
-        raise InputError.about("site", site, "a Site is needed", 'For example rw.Site("resid_post", layer=3, pos=5).')
+    return Intervention(op, as_site(site), tuple(kept))
 
 
 def _no_pattern(op: str, site: Any) -> None:
-    if isinstance(site, Site) and site.component == "pattern":
+    if as_site(site).component == "pattern":
         rule = f"{op} has no meaning on a pattern, whose rows are as long as the text before them and sum to 1"
         raise InputError.about("site", str(site), rule, "Use zero, set_to, clamp, resample or patch.")
 
 
 def _prompts(name: str, given: Any) -> tuple[Prompt, ...] | None:
-    """Return prompts as hashable data: one string, ids of one, or several of either."""
+    """Return prompts as hashable data: one string, ids of one, or several of either; without padding."""
     if given is None:
         return None
-    if isinstance(given, str):
-        return (given,)
-    if hasattr(given, "token_ids"):  # a Run stands for its prompt
-        return (tuple(int(i) for i in given.token_ids),)
-    if hasattr(given, "tolist"):
-        given = given.tolist()
-    if isinstance(given, Iterable):
-        items = list(given)
-        if items and all(isinstance(item, int | np.integer) and not isinstance(item, bool) for item in items):
-            return (tuple(int(item) for item in items),)
-        found = [_prompts(name, item) for item in items]
-        if found and all(prompts is not None and len(prompts) == 1 for prompts in found):
-            return tuple(prompts[0] for prompts in found if prompts)
-    raise InputError.about(name, given, "a prompt or several are needed (strings or token ids)", "Give at least one.")
+    if is_whole(given) or isinstance(given, float) or (isinstance(given, list | tuple) and not given):
+        rule = "a prompt or several are needed (strings or token ids)"
+        raise InputError.about(name, given, rule, "Give at least one.")
+    return tuple(prompt.content for prompt in read(name, given).prompts)
 
 
 def _seed(seed: object) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+    number = whole(seed)
+    if number is None or not 0 <= number < 2**63:
         raise InputError.about("seed", seed, "a whole number from 0 is needed", "seed=0 is the default.")
-    return int(seed)
+    return number
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()  # type: ignore[union-attr]
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError.about(name, value, "a number is needed", f"For example {name}=1.0.")
     if not math.isfinite(value):
         raise InputError.about(name, value, "a finite number is needed", f"For example {name}=1.0.")

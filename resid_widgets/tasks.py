@@ -18,6 +18,7 @@ from resid_widgets.models.tiny.questions import QUESTIONS
 from resid_widgets.models.tiny.templates import TEMPLATES
 from resid_widgets.models.tiny.vocabulary import PIECE
 from resid_widgets.spelling import Pair, Prompt, Spelling
+from resid_widgets.whole import whole
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def names() -> list[str]:
     return list(QUESTIONS)
 
 
-def load(name: str, model_or_tokenizer: Any, n: int = 100, seed: int = 0, *, held_out: bool = False) -> Task:
+def load(name: str, model_or_tokenizer: Any, n: Any = 100, seed: Any = 0, *, held_out: bool = False) -> Task:
     """Write a task out for a model's tokenizer.
 
     Parameters
@@ -119,7 +120,7 @@ def load(name: str, model_or_tokenizer: Any, n: int = 100, seed: int = 0, *, hel
     """
     if not isinstance(name, str) or name not in QUESTIONS:
         raise InputError.about("name", name, "there is no such task", f"Choose from {names()}.")
-    _require_count(n)
+    n, seed = _count(n), _seed(seed)
     spelling = Spelling(model_or_tokenizer)
     pools, note = _usable(name, spelling)
     prompts = _draw(name, "prompts", spelling.prompt, pools, n=n, seed=seed, held_out=held_out)
@@ -127,7 +128,7 @@ def load(name: str, model_or_tokenizer: Any, n: int = 100, seed: int = 0, *, hel
     return Task(name, f"{QUESTIONS[name].text} {note}", prompts, pairs)
 
 
-def parts_of_speech(model_or_tokenizer: Any, n: int = 200, seed: int = 0) -> list[Prompt]:
+def parts_of_speech(model_or_tokenizer: Any, n: Any = 200, seed: Any = 0) -> list[Prompt]:
     """Sentences of the grammar, cut right after a word; the label is that word's part of speech.
 
     Labels are noun, verb, adjective, preposition and name, in turn. All are single tokens, and never a prompt's first
@@ -153,7 +154,7 @@ def parts_of_speech(model_or_tokenizer: Any, n: int = 200, seed: int = 0) -> lis
     >>> prompt.text, prompt.label
     ('The car near', 'preposition')
     """
-    _require_count(n)
+    n, seed = _count(n), _seed(seed)
     spelling = Spelling(model_or_tokenizer)
     known = {part: [word for word in pool if spelling.knows([word])] for part, pool in _PARTS.items()}
     for part, pool in known.items():
@@ -186,9 +187,18 @@ def parts_of_speech(model_or_tokenizer: Any, n: int = 200, seed: int = 0) -> lis
     return made
 
 
-def _require_count(n: Any) -> None:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+def _count(n: Any) -> int:
+    number = whole(n)
+    if number is None or number < 1:
         raise InputError.about("n", n, "the number of prompts must be a whole number of at least 1", "Give n=100, say.")
+    return number
+
+
+def _seed(seed: Any) -> int:
+    number = whole(seed)
+    if number is None:
+        raise InputError.about("seed", seed, "a whole number is needed", "seed=0 is the default.")
+    return number
 
 
 def _usable(name: str, spelling: Spelling) -> tuple[Pools, str]:

@@ -167,7 +167,10 @@ BAD = {
     "mean of a pattern": (lambda: rw.mean(PATTERN), "mean has no meaning on a pattern.*Use zero, set_to"),
     "mean over nothing": (lambda: rw.mean(SITE, []), r"over=\[\]: a prompt or several are needed"),
     "mean over a number": (lambda: rw.mean(SITE, 3), "over=3: a prompt or several are needed"),
-    "mean over truths": (lambda: rw.mean(SITE, [True, False]), "over=.*a prompt or several are needed"),
+    "mean over truths": (
+        lambda: rw.mean(SITE, [True, False]),
+        r"over\[0\]=True: each prompt must be",
+    ),
     "resample without source": (lambda: rw.resample(SITE, None), "source=None: resampling needs a source"),
     "resample seed": (lambda: rw.resample(SITE, "a", seed=-1), "seed=-1: a whole number from 0 is needed"),
     "resample seed text": (lambda: rw.resample(SITE, "a", seed="1"), "seed='1': a whole number"),

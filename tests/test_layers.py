@@ -18,7 +18,8 @@ PACKAGE = "resid_widgets"
 
 # From the bottom up. A module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "tokens", "sites", "held", "interventions", "colour", "results"),
+    ("errors", "whole", "tokens", "attention_masks", "tables", "prompts"),
+    ("sites", "held", "interventions", "colour", "results"),
     ("models",),
     ("spelling", "tasks"),
     ("analysis",),

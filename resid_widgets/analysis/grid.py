@@ -16,7 +16,6 @@ from torch import Tensor
 from resid_widgets.errors import InputError
 from resid_widgets.models.listing import listed
 from resid_widgets.models.runs.run import Run
-from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Check, Provenance, Result, Scale
 from resid_widgets.tokens import visible
 
@@ -94,19 +93,6 @@ def check_component(run: Run, component: object) -> str:
         raise InputError.about("component", component, "there is no such component", f"Use one of {', '.join(WHAT)}.")
     run.tensor(component, 0)  # raises, with the remedy, where the run does not have it
     return component
-
-
-def whole_number(name: str, value: object, low: int, high: int, remedy: str) -> int:
-    """Return `value` as an int in ``low..high``.
-
-    Raises
-    ------
-    InputError
-        If it is no whole number (booleans are none) or out of range.
-    """
-    if not is_whole(value) or not low <= value <= high:
-        raise InputError.about(name, value, f"a whole number from {low} to {high} is needed", remedy)
-    return int(value)
 
 
 def grid_array(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +16,7 @@ from resid_widgets.errors import InputError
 from resid_widgets.models.runs.run import Run
 from resid_widgets.results import Check
 from resid_widgets.tokens import visible
+from resid_widgets.whole import is_whole, several_whole
 
 Token = str | int
 
@@ -162,7 +162,7 @@ class Reading:
 _VOCABULARY_BYTES = 64 * 2**20
 
 
-def logit_diff(answer: Token | Sequence[Token], foil: Token | Sequence[Token], pos: int | Sequence[int] = -1) -> Metric:
+def logit_diff(answer: Any, foil: Any, pos: Any = -1) -> Metric:
     """Measure how much more the model favours `answer` than `foil`, in logits.
 
     Parameters
@@ -180,22 +180,22 @@ def logit_diff(answer: Token | Sequence[Token], foil: Token | Sequence[Token], p
     return Metric("logit_diff", _tokens("answer", answer), _tokens("foil", foil), _positions(pos))
 
 
-def log_prob(token: Token | Sequence[Token], pos: int | Sequence[int] = -1) -> Metric:
+def log_prob(token: Any, pos: Any = -1) -> Metric:
     """Measure the log-probability of `token`, in nats; parameters as in `logit_diff`."""
     return Metric("log_prob", _tokens("token", token), (), _positions(pos))
 
 
-def prob(token: Token | Sequence[Token], pos: int | Sequence[int] = -1) -> Metric:
+def prob(token: Any, pos: Any = -1) -> Metric:
     """Measure the probability of `token`, 0 to 1; parameters as in `logit_diff`."""
     return Metric("prob", _tokens("token", token), (), _positions(pos))
 
 
-def rank(token: Token | Sequence[Token], pos: int | Sequence[int] = -1) -> Metric:
+def rank(token: Any, pos: Any = -1) -> Metric:
     """Count the tokens that are likelier than `token`: 0 = top; parameters as in `logit_diff`."""
     return Metric("rank", _tokens("token", token), (), _positions(pos))
 
 
-def kl_to_base(pos: int | Sequence[int] = -1) -> Metric:
+def kl_to_base(pos: Any = -1) -> Metric:
     """Measure KL(base || this run) of the next-token distributions, in nats; base is the unpatched run."""
     return Metric("kl_to_base", (), (), _positions(pos))
 
@@ -229,16 +229,15 @@ def _one(tokens: tuple[Token, ...], number: int) -> tuple[Token, ...]:
 def _tokens(name: str, given: Any) -> tuple[Token, ...]:
     if hasattr(given, "tolist"):
         given = given.tolist()
-    items = (
-        (given,) if isinstance(given, str | int | np.integer) else tuple(given) if isinstance(given, Sequence) else ()
-    )
-    if not items or not all(isinstance(i, str | int | np.integer) and not isinstance(i, bool) for i in items):
+    one = isinstance(given, str) or is_whole(given)
+    items = (given,) if one else tuple(given) if isinstance(given, Sequence) else ()
+    if not items or not all(isinstance(i, str) or is_whole(i) for i in items):
         raise InputError.about(name, given, "a token is needed, as string or id", f"For example {name}=' Mary'.")
-    return tuple(item if isinstance(item, str) else int(item) for item in items)
+    return tuple(str(item) if isinstance(item, str) else int(item) for item in items)
 
 
 def _positions(pos: Any) -> tuple[int, ...]:
-    items = (pos,) if isinstance(pos, int | np.integer) else tuple(pos) if isinstance(pos, Sequence) else ()
-    if not items or isinstance(pos, str) or not all(isinstance(i, int | np.integer) for i in items):
+    items = several_whole(pos)
+    if not items:
         raise InputError.about("pos", pos, "a position or several are needed", "-1 is the last one.")
-    return tuple(int(item) for item in items)
+    return items

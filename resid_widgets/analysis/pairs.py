@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.tokenize import Tokens, tokenize
+from resid_widgets.prompts import Given, read
 from resid_widgets.tokens import visible
 
 
@@ -33,38 +31,30 @@ class Pair:
         return self.corrupt_tokens.ids
 
 
-def as_pairs(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None) -> list[Pair]:
-    """Return one or several pairs, checked.
+def as_pairs(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None) -> tuple[list[Pair], bool]:
+    """Return one or several pairs, checked, and whether they came as several.
 
     Parameters
     ----------
     clean, corrupt
-        A prompt each (string or token ids), or a list of prompts each, of equal number.
+        A prompt each, of any kind that `resid_widgets.prompts.read` knows; or a list or table each, of equal number.
 
     Raises
     ------
     InputError
         If the numbers differ, a pair's lengths differ (shown aligned), or its prompts are the same.
     """
-    several = is_batch(clean)
-    if several != is_batch(corrupt) or (several and len(clean) != len(corrupt)):
-        counts = [len(given) if is_batch(given) else 1 for given in (clean, corrupt)]
+    sides = [read(name, given) for name, given in (("clean", clean), ("corrupt", corrupt))]
+    counts = [len(side.prompts) for side in sides]
+    several = any(side.several for side in sides)
+    if counts[0] != counts[1] or any(several and not (side.several or side.row) for side in sides):
         rule = f"there are {counts[0]} clean and {counts[1]} corrupt prompts"
         raise InputError.about("clean, corrupt", counts, rule, "Give one each, or lists of equal length.")
-    given = list(zip(clean, corrupt, strict=True)) if several else [(clean, corrupt)]
-    return [_pair(model, *two, bos, f" of pair {n}" if several else "") for n, two in enumerate(given)]
+    given = zip(*(side.prompts for side in sides), strict=True)
+    return [_pair(model, *two, bos, f" of pair {n}" if several else "") for n, two in enumerate(given)], several
 
 
-def is_batch(prompts: Any) -> bool:
-    """Whether this is a list of prompts, not one."""
-    if isinstance(prompts, str):
-        return False
-    if isinstance(prompts, Tensor | np.ndarray):
-        return prompts.ndim == 2 and prompts.shape[0] > 1
-    return isinstance(prompts, Sequence) and len(prompts) > 0 and not isinstance(prompts[0], int | np.integer)
-
-
-def _pair(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None, which: str) -> Pair:
+def _pair(model: ResidualModel, clean: Given, corrupt: Given, bos: bool | None, which: str) -> Pair:
     tokens = []
     for name, prompt in (("clean", clean), ("corrupt", corrupt)):
         try:
@@ -79,7 +69,7 @@ def _pair(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None, whic
         )
     if ids[0] == ids[1]:
         rule = "clean and corrupt are the same tokens, so that there is nothing to patch"
-        raise InputError.about(f"corrupt{which}", corrupt, rule, "Change a word that matters to the answer.")
+        raise InputError.about(f"corrupt{which}", corrupt.content, rule, "Change a word that matters to the answer.")
     return Pair(*tokens)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
-
 from resid_widgets.errors import InputError
 from resid_widgets.models.runs.run import Run
+from resid_widgets.whole import several_whole
 
 
 def span_of(run: Run, subject: Any, name: str = "subject") -> tuple[int, int]:
@@ -26,11 +25,11 @@ def span_of(run: Run, subject: Any, name: str = "subject") -> tuple[int, int]:
     """
     if isinstance(subject, str):
         return _of_text(run, subject, name)
-    items = list(subject) if isinstance(subject, tuple | list | range) else []
-    if len(items) != 2 or any(isinstance(i, bool) or not isinstance(i, int | np.integer) for i in items):
+    items = several_whole(subject) or ()
+    if len(items) != 2:
         rule = "a text or two positions are needed"
         raise InputError.about(name, subject, rule, f'For example {name}=(1, 3), or {name}="Mary".')
-    lo, hi = (int(i) + run.n_pos if i < 0 else int(i) for i in items)
+    lo, hi = (i + run.n_pos if i < 0 else i for i in items)
     if not 0 <= lo < hi <= run.n_pos:
         rule = f"the prompt has positions 0 .. {run.n_pos - 1}, and the first must be below the end"
         raise InputError.about(name, subject, rule, "Give (first, one after the last).")

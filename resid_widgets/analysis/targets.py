@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.results import Check
 from resid_widgets.tokens import visible
+from resid_widgets.whole import is_whole
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,23 @@ def resolve_targets(model: ResidualModel, targets: object) -> Targets:
     """
     if targets is None:
         return Targets()
-    if isinstance(targets, Tensor | np.ndarray):
-        targets = targets.tolist()
-    if isinstance(targets, str | int | np.integer):
+    if hasattr(targets, "tolist"):
+        targets = targets.tolist()  # type: ignore[union-attr]
+    if isinstance(targets, str) or is_whole(targets):
         targets = [targets]
     if not isinstance(targets, Sequence):
         raise InputError.about("targets", targets, "tokens are needed", "Pass strings or token ids.")
     ids = []
     for target in targets:
-        if isinstance(target, bool) or not isinstance(target, str | int | np.integer):
+        if not isinstance(target, str) and not is_whole(target):
             raise InputError.about("targets", target, "a target is a string or a token id", "Pass strings or ids.")
-        token = model.token_id(target if isinstance(target, str) else int(target))
+        token = model.token_id(target)
         if token in ids:
             raise InputError.about("targets", target, f"token {token} is there twice", "Name each target once.")
         ids.append(token)
     names = model.token_strings(ids)
     names = [f"{name} [{id_}]" if names.count(name) > 1 else name for name, id_ in zip(names, ids, strict=True)]
-    return Targets(tuple(ids), tuple(names), tuple(t if isinstance(t, str) else int(t) for t in targets))
+    return Targets(tuple(ids), tuple(names), tuple(str(t) if isinstance(t, str) else int(t) for t in targets))
 
 
 def spelling_check(model: ResidualModel, targets: Targets, final_logits: Float[Tensor, " d_vocab"]) -> Check | None:

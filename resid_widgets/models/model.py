@@ -19,21 +19,7 @@ from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.tokenize import bos_added_by_default, piece_text, single_token_id
 from resid_widgets.models.unembedding import logits_of
 from resid_widgets.models.weights import fingerprint, modules_under
-
-HOOK_NAMES = {
-    "resid_pre": "blocks.{layer}.hook_resid_pre",
-    "resid_mid": "blocks.{layer}.hook_resid_mid",
-    "resid_post": "blocks.{layer}.hook_resid_post",
-    "attn_out": "blocks.{layer}.hook_attn_out",
-    "mlp_out": "blocks.{layer}.hook_mlp_out",
-    "q": "blocks.{layer}.attn.hook_q",
-    "k": "blocks.{layer}.attn.hook_k",
-    "v": "blocks.{layer}.attn.hook_v",
-    "z": "blocks.{layer}.attn.hook_z",
-    "pattern": "blocks.{layer}.attn.hook_pattern",
-    "mlp_post": "blocks.{layer}.mlp.hook_post",
-}
-"""The one table from our component names to TransformerLens' hook points."""
+from resid_widgets.sites import HOOK_NAMES
 
 GAP_LIMITS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference, relative to the largest reference value, that counts as equal in a dtype."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from resid_widgets.errors import InputError
+from resid_widgets.models.padding import NO_PADDING, Padding, bos_id, is_encoded, padding_of_ids
+from resid_widgets.prompts import Given, one_prompt
+from resid_widgets.whole import whole
 
 _METASPACE = "\u2581"
 """What SentencePiece writes for a space."""
@@ -32,18 +33,28 @@ class Tokens:
         Position and text of each word that the tokenizer does not know.
     bos_twice
         The prompt begins with two BOS, one of them typed.
+    padding
+        Padding and end tokens: what is fed, or was left out, and is no word of the text.
     """
 
     ids: tuple[int, ...]
     bos: str
     unknown: tuple[tuple[int, str], ...] = ()
     bos_twice: bool = False
+    padding: Padding = NO_PADDING
+
+    @property
+    def last(self) -> int:
+        """The last position that is no pad token."""
+        n = len(self.ids)
+        return n - 1 - (self.padding.after if self.padding.after < n else 0)
 
 
 def tokenize(tokenizer: Any, prompt: Any, *, bos: Any, d_vocab: int, n_ctx: int | None) -> Tokens:
-    """Turn a string, or token ids ``[pos]`` or ``[1, pos]``, into `Tokens`, which are returned as they are.
+    """Turn a prompt of any kind that `resid_widgets.prompts.read` knows into `Tokens`, which are returned as they are.
 
-    Strings follow the tokenizer's own BOS default unless `bos` says otherwise; ids are used as given.
+    Strings follow the tokenizer's own BOS default unless `bos` says otherwise; ids are used as given, without the
+    positions that an attention mask leaves out.
 
     Raises
     ------
@@ -55,7 +66,9 @@ def tokenize(tokenizer: Any, prompt: Any, *, bos: Any, d_vocab: int, n_ctx: int 
         return prompt
     if bos is not None and not isinstance(bos, bool):
         raise InputError.about("bos", bos, "must be True, False or None", "None follows the tokenizer.")
-    tokens = _from_text(tokenizer, prompt, bos) if isinstance(prompt, str) else _from_ids(prompt, bos)
+    given = prompt if isinstance(prompt, Given) else one_prompt("prompt", prompt)
+    content = given.content
+    tokens = _from_text(tokenizer, content, bos) if isinstance(content, str) else _from_ids(tokenizer, given, bos)
     bad = next((i for i in tokens.ids if not 0 <= i < d_vocab), None)
     if bad is not None:
         raise InputError.about("token id", bad, f"must lie in 0 .. {d_vocab - 1}", "Use ids of this model's tokenizer.")
@@ -83,16 +96,25 @@ def _from_text(tokenizer: Any, prompt: str, bos: bool | None) -> Tokens:
     encoded = tokenizer(prompt, return_offsets_mapping=bool(getattr(tokenizer, "is_fast", False)))
     ids = [int(i) for i in encoded["input_ids"]]
     offsets = [tuple(o) for o in encoded.get("offset_mapping", [])]
-    bos_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
-    typed, added = bare[0] == bos_id, _adds_first(ids, bare, bos_id)
+    first = bos_id(tokenizer)
+    typed, added = bare[0] == first, _adds_first(ids, bare, first)
+    padding = _end_of(tokenizer, ids, bare)
     said = "BOS added" if added else "BOS typed in the prompt" if typed else "no BOS"
     if bos is True and not added and not typed:
-        if bos_id is None:
+        if first is None:
             raise InputError.about("bos", bos, "this tokenizer has no BOS token", "Use bos=None.")
-        ids, offsets, said = [int(bos_id), *ids], [(0, 0), *offsets] if offsets else [], "BOS added as asked"
+        ids, offsets, said = [int(first), *ids], [(0, 0), *offsets] if offsets else [], "BOS added as asked"
     elif bos is False and added:
         ids, offsets, said, added = ids[1:], offsets[1:], "BOS left out as asked", False
-    return Tokens(tuple(ids), said, _unknown(tokenizer, prompt, ids, offsets), bos_twice=typed and added)
+    return Tokens(tuple(ids), said, _unknown(tokenizer, prompt, ids, offsets), typed and added, padding)
+
+
+def _end_of(tokenizer: Any, ids: list[int], bare: list[int]) -> Padding:
+    """Say which token the tokenizer has put after the text, if any; that of an encoder belongs there."""
+    start = next((n for n in range(len(ids) - len(bare) + 1) if ids[n : n + len(bare)] == bare), None)
+    if start is None or start + len(bare) == len(ids) or is_encoded(tokenizer, ids):
+        return NO_PADDING
+    return Padding(end=piece_text(tokenizer, ids[-1]), appended=True)
 
 
 def _unknown(
@@ -110,37 +132,22 @@ def _unknown(
     return tuple((pos, word) for pos, i, word in found if i == token_id and word.strip() not in ("", token))
 
 
-def _from_ids(prompt: Any, bos: bool | None) -> Tokens:
+def _from_ids(tokenizer: Any, given: Given, bos: bool | None) -> Tokens:
     if bos is not None:
         raise InputError.about("bos", bos, "token ids are used exactly as given", "Leave bos out, or give a string.")
-    try:
-        array = np.asarray(prompt.detach().cpu().numpy() if hasattr(prompt, "detach") else prompt)
-    except ValueError as error:
-        raise InputError.about("prompt", prompt, "rows differ in length", "Give one prompt of ids, [pos].") from error
-    except (TypeError, RuntimeError) as error:  # bfloat16, quantised or sparse tensors
-        raise InputError.about("prompt", prompt, "it is no array of whole numbers", "Give token ids, [pos].") from error
-    if array.size == 0:
-        raise InputError.about("prompt", prompt, "it is empty", "Give at least one token id.")
-    if not np.issubdtype(array.dtype, np.integer):
-        raise InputError.about("prompt", prompt, "a string or whole-number token ids are needed", "Check its type.")
-    if array.ndim == 2 and array.shape[0] == 1:
-        array = array[0]
-    if array.ndim != 1:
-        raise InputError.about(
-            "prompt", f"ids of shape {list(array.shape)}", "ids must be [pos] or [1, pos]", "Give one prompt at a time."
-        )
-    return Tokens(tuple(int(i) for i in array), "ids as given")
+    ids = tuple(int(i) for i in given.content)
+    return Tokens(ids, "ids as given", padding=padding_of_ids(tokenizer, ids, given.masked))
 
 
 def bos_added_by_default(tokenizer: Any) -> bool:
     """Whether the tokenizer itself puts its BOS (or CLS) first."""
-    bos_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
-    return _adds_first(tokenizer("a")["input_ids"], tokenizer("a", add_special_tokens=False)["input_ids"], bos_id)
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    return _adds_first(tokenizer("a")["input_ids"], bare, bos_id(tokenizer))
 
 
-def _adds_first(ids: list[int], bare: list[int], bos_id: int | None) -> bool:
+def _adds_first(ids: list[int], bare: list[int], first: int | None) -> bool:
     """Whether `ids` is `bare` with a BOS before it, that the text itself does not have."""
-    return ids[:1] == [bos_id] and ids[1 : 1 + len(bare)] == bare and len(ids) > len(bare)
+    return ids[:1] == [first] and ids[1 : 1 + len(bare)] == bare and len(ids) > len(bare)
 
 
 def _require_characters(name: str, text: str) -> None:
@@ -193,15 +200,17 @@ def single_token_id(tokenizer: Any, token: Any, d_vocab: int) -> int:
     InputError
         Otherwise, with the pieces that the string falls into.
     """
-    if isinstance(token, (int, np.integer)) and not isinstance(token, bool):
-        if not 0 <= token < d_vocab:
-            raise InputError.about("token", int(token), f"ids lie in 0 .. {d_vocab - 1}", "Check the id.")
-        return int(token)
+    number = whole(token)
+    if number is not None:
+        if not 0 <= number < d_vocab:
+            raise InputError.about("token", number, f"ids lie in 0 .. {d_vocab - 1}", "Check the id.")
+        return number
     if not isinstance(token, str) or not token:
         raise InputError.about("token", token, "a non-empty string or a token id is needed", "Check its type.")
     if tokenizer is None:
         raise InputError.about("token", token, "this model has no tokenizer", "Give the token's id.")
     _require_characters("token", token)
+    token = str(token)
     ids = tokenizer.encode(token, add_special_tokens=False)
     if len(ids) == 1 and _is_known(tokenizer, token, ids[0]):
         return int(ids[0])

@@ -32,7 +32,7 @@ from resid_widgets.models.reuse.edits import checked_site, edit_for
 from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.results import Check, Provenance, Result
-from resid_widgets.sites import Site
+from resid_widgets.sites import Site, named_site
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -112,7 +112,7 @@ def causal_mediation(
     model
         A ResidualModel or a bare TransformerBridge.
     clean, corrupt
-        Prompts (strings or token ids) of equal length; or lists of them, for many pairs.
+        Prompts of equally many tokens, or lists of them for many pairs, as in `resid_widgets.patch_sweep`.
     metric
         From `resid_widgets.logit_diff`, `log_prob` or `rank`; for many pairs with one token for all, or one for each.
     mediator
@@ -143,7 +143,7 @@ def causal_mediation(
     metric = require_outcome(metric)
     sites = _mediators(mediator)
     tracker = sweeping(progress, unit="pair")
-    pairs = as_pairs(model, clean, corrupt, bos)
+    pairs, _ = as_pairs(model, clean, corrupt, bos)
     metrics = [metric.for_prompt(n, len(pairs)) for n in range(len(pairs))]
     tracker.total = tracker.parts = len(pairs)
     done = []
@@ -157,8 +157,10 @@ def causal_mediation(
 
 
 def _mediators(given: Any) -> tuple[Site, ...]:
-    sites = (given,) if isinstance(given, Site) else tuple(given) if isinstance(given, Sequence) else ()
-    if not sites or isinstance(given, str) or not all(isinstance(site, Site) for site in sites):
+    one = named_site(given)
+    several = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+    sites = (one,) if one else tuple(site for site in map(named_site, several) if site)
+    if not sites or (one is None and len(sites) < len(several)):
         example = 'For example rw.Site("z", layer=2, head=1). For a map over sites use rw.mediation_map(...).'
         raise InputError.about("mediator", given, "a Site or several are needed", example)
     return sites

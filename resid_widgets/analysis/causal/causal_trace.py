@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from resid_widgets import interventions as ops
 from resid_widgets.analysis.causal.causal_code import trace_code
-from resid_widgets.analysis.grid import whole_number, with_options
+from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
 from resid_widgets.analysis.metrics import Reading, logit_diff, prob
 from resid_widgets.analysis.spans import span_of
@@ -29,6 +29,7 @@ from resid_widgets.models.reuse.intervene import intervene
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.results import Check
 from resid_widgets.sites import RESIDUAL, WRITES, Site, require_component
+from resid_widgets.whole import is_whole, several_whole, whole_number
 
 WINDOW_SHARE = 10 / 48
 """Share of the layers in a window over what attention or MLP writes: 10 of 48 layers (Meng et al. 2022)."""
@@ -90,11 +91,11 @@ def causal_trace(
     seeds: Any = 10,
     component: Any = "resid_post",
     window: Any = None,
-    layers: Sequence[int] | None = None,
+    layers: Any = None,
     bos: bool | None = None,
     progress: Any = True,
     stop: Callable[[], bool] | None = None,
-    budget: int | None = None,
+    budget: Any = None,
 ) -> CausalTrace:
     """Drown the subject's embedding in noise, then restore one site at a time to its clean value.
 
@@ -103,7 +104,7 @@ def causal_trace(
     model
         A ResidualModel or a bare TransformerBridge.
     prompt
-        A string or token ids.
+        A prompt of any kind that `resid_widgets.run` takes.
     subject
         Text that stands once in the prompt (every token that it touches counts), or positions ``(lo, hi)``, `hi` not
         included.
@@ -178,9 +179,9 @@ def causal_trace(
 
 
 def _seeds(given: Any) -> tuple[int, ...]:
-    if isinstance(given, int | np.integer) and not isinstance(given, bool):
+    if is_whole(given):
         return tuple(range(whole_number("seeds", given, 1, 10_000, "10 is the default.")))
-    items = list(given) if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) else []
+    items = several_whole(given) or ()
     if not items:
         raise InputError.about("seeds", given, "a number of seeds, or seeds, are needed", "For example seeds=10.")
     chosen = tuple(whole_number("seeds", seed, 0, 2**63 - 1, "Seeds are whole numbers from 0.") for seed in items)

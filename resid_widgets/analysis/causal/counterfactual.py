@@ -20,7 +20,6 @@ from resid_widgets.analysis.grid import (
     check_component,
     grid_array,
     visible_tokens,
-    whole_number,
     with_options,
 )
 from resid_widgets.analysis.metrics import Reading, require_metric
@@ -32,6 +31,7 @@ from resid_widgets.models.model import as_model
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.results import Result
 from resid_widgets.tokens import visible
+from resid_widgets.whole import whole_number
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -112,7 +112,7 @@ def counterfactual(
     *,
     metric: Any = None,
     component: str = "resid_post",
-    top_k: int = 5,
+    top_k: Any = 5,
     bos: bool | None = None,
 ) -> Counterfactual:
     """Run a prompt and edited copies of it, and compare.
@@ -122,7 +122,7 @@ def counterfactual(
     source
         A ResidualModel or a bare TransformerBridge; or a Run, whose prompt is then taken.
     prompt
-        A string or token ids; None for a Run.
+        A prompt of any kind that `resid_widgets.run` takes; None for a Run.
     edits
         One or several: `resid_widgets.swap`, `change_number`, `negate`, or the edited prompt itself (a string or token
         ids).
@@ -152,7 +152,7 @@ def counterfactual(
     """
     base = _base_run(source, prompt, bos)
     component = check_component(base, component)
-    whole_number("top_k", top_k, 1, base.model.d_vocab, "5 is the default.")
+    top_k = whole_number("top_k", top_k, 1, base.model.d_vocab, "5 is the default.")
     reading = (default_metric(base) if metric is None else require_metric(metric)).bound(base)
     rewritten = edited_prompts(base, prompt, edits)
     options = base.provenance.options

@@ -9,6 +9,7 @@ from resid_widgets.analysis.causal.rewrites import Rewrite
 from resid_widgets.errors import InputError
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.tokenize import tokenize
+from resid_widgets.prompts import Given, one_prompt, read
 from resid_widgets.results import Check
 
 
@@ -27,23 +28,32 @@ def edited_prompts(base: Run, prompt: Any, edits: Any) -> list[tuple[str, tuple[
     InputError
         If there is no edit, one is there twice, changes nothing or does not fit the text.
     """
-    one = isinstance(edits, str | Rewrite) or (isinstance(edits, Sequence) and edits and isinstance(edits[0], int))
-    items = [edits] if one or hasattr(edits, "tolist") else list(edits) if isinstance(edits, Sequence) else []
-    if not items:
-        example = "For example edits=rw.swap('Mary', 'John'), or the edited text."
-        raise InputError.about("edits", edits, "at least one edit is needed", example)
+    items = _items(edits)
     found = []
     for item in items:
-        text = item.apply(_text_of(base, prompt)) if isinstance(item, Rewrite) else item
+        text = item.apply(_text_of(base, prompt)) if isinstance(item, Rewrite) else item.content
         ids = _ids(base, text)
+        said = item if isinstance(item, Rewrite) else item.content
         if ids == base.token_ids:
-            raise InputError.about("edits", item, "it changes nothing in the prompt", "Edit a word.")
-        name = str(item) if isinstance(item, Rewrite | str) else f"token ids {list(ids)}"
+            raise InputError.about("edits", said, "it changes nothing in the prompt", "Edit a word.")
+        name = str(said) if isinstance(said, Rewrite | str) else f"token ids {list(ids)}"
         found.append((name, ids))
     names = [name for name, _ in found]
     if len(set(names)) < len(names):
         raise InputError.about("edits", names, "one is there twice", "Give each once.")
     return found
+
+
+def _items(edits: Any) -> list[Rewrite | Given]:
+    """Return the rewrites and edited prompts, one after the other."""
+    if edits is None or (isinstance(edits, Sequence) and not len(edits)):
+        example = "For example edits=rw.swap('Mary', 'John'), or the edited text."
+        raise InputError.about("edits", edits, "at least one edit is needed", example)
+    if isinstance(edits, Rewrite):
+        return [edits]
+    if isinstance(edits, list | tuple) and any(isinstance(item, Rewrite) for item in edits):
+        return [each for item in edits for each in _items(item)]
+    return list(read("edits", edits).prompts)
 
 
 def _ids(base: Run, text: Any) -> tuple[int, ...]:
@@ -54,8 +64,9 @@ def _ids(base: Run, text: Any) -> tuple[int, ...]:
 
 def _text_of(base: Run, prompt: Any) -> str:
     """Return the prompt as text; that of a Run is put together from its tokens, and checked."""
-    if isinstance(prompt, str):
-        return prompt
+    content = None if prompt is None else one_prompt("prompt", prompt).content
+    if isinstance(content, str):
+        return content
     for first in (0, 1):  # with or without the BOS that the tokenizer has added
         text = "".join(base.tokens[first:])
         if base.model.tokenizer is not None and text and _ids(base, text) == base.token_ids:

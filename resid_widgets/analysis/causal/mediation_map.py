@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,12 +57,12 @@ def mediation_map(
     *,
     component: str = "resid_post",
     by: str | None = None,
-    layers: Sequence[int] | None = None,
-    neurons: Sequence[int] | None = None,
+    layers: Any = None,
+    neurons: Any = None,
     bos: bool | None = None,
     progress: Any = True,
     stop: Callable[[], bool] | None = None,
-    budget: int | None = None,
+    budget: Any = None,
 ) -> MediationMap:
     """Take each site of a component as the mediator in turn; see `resid_widgets.causal_mediation`.
 

@@ -9,12 +9,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from resid_widgets.analysis.grid import GridResult, whole_number, with_options
+from resid_widgets.analysis.grid import GridResult, with_options
 from resid_widgets.analysis.lens.logit_lens import LogitLens
 from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
 from resid_widgets.results import Scale
 from resid_widgets.tokens import visible
+from resid_widgets.whole import whole_number
 
 QUANTITIES = {
     "probability": "The colour is the top token's probability.",
@@ -83,7 +84,8 @@ def lens_view(lens: LogitLens, quantity: str = "probability", target: int = 0) -
         names = [visible(str(name)) for name in lens.rank.coords["target"].values]
         if not names:
             raise InputError.about("quantity", quantity, "this lens follows no token", "Name one: targets=' Paris'.")
-        token = names[whole_number("target", target, 0, len(names) - 1, f"The targets are {', '.join(names)}.")]
+        target = whole_number("target", target, 0, len(names) - 1, f"The targets are {', '.join(names)}.")
+        token = names[target]
     values, scale = _drawn(lens, quantity, target, token)
     where = f" of {token}" if token else ""
     return LensView(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,6 @@ from resid_widgets.analysis.grid import (
     check_component,
     grid_array,
     visible_tokens,
-    whole_number,
     with_options,
 )
 from resid_widgets.analysis.lens.lens_reading import read_lens
@@ -28,6 +28,7 @@ from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
 from resid_widgets.results import Check, Scale
 from resid_widgets.tokens import visible
+from resid_widgets.whole import whole_number
 
 SENTENCES = {
     "stream": "The next token if the model stopped here: the stream read through the final norm and unembedding. "
@@ -97,7 +98,7 @@ class LogitLens(GridResult):
 @plain_state()
 def logit_lens(
     run: Run,
-    top_k: int = 5,
+    top_k: Any = 5,
     component: str = "resid_post",
     targets: object = None,
 ) -> LogitLens:

@@ -23,7 +23,6 @@ from resid_widgets.analysis.grid import (
     row_chunks,
     vectors_before,
     visible_tokens,
-    whole_number,
     with_options,
 )
 from resid_widgets.analysis.maps.statistics import STATS, Rows, Stat, stat_name
@@ -31,6 +30,7 @@ from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.runs.run import Run
+from resid_widgets.whole import whole_number
 
 CHUNK_BYTES = 32 * 2**20  # float32 copies of activations alive at once
 
@@ -63,9 +63,9 @@ def activation_map(
     component: str = "resid_post",
     stat: str = "norm",
     *,
-    dim: int | None = None,
+    dim: Any = None,
     direction: object = None,
-    top: int = 3,
+    top: Any = 3,
     per_layer: bool = False,
 ) -> ActivationMap:
     """Reduce the stream's vectors to one number for each layer and token.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -10,6 +11,7 @@ from resid_widgets.analysis.grid import check_component
 from resid_widgets.analysis.maps.statistics import STATS, Rows, Stat
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.runs.run import Run
+from resid_widgets.whole import whole_number
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def simple_stats() -> dict[str, Stat]:
 
 
 @plain_state()
-def cell_reading(run: Run, component: str, layer: int, pos: int, *, top: int = 3, top_k: int = 5) -> CellReading:
+def cell_reading(run: Run, component: str, layer: Any, pos: Any, *, top: Any = 3, top_k: Any = 5) -> CellReading:
     """Read one vector of the stream in every way that is quick.
 
     Parameters
@@ -57,6 +59,7 @@ def cell_reading(run: Run, component: str, layer: int, pos: int, *, top: int = 3
     """
     component = check_component(run, component)
     layer, pos = run.layer(layer), run.pos(pos)
+    top_k = whole_number("top_k", top_k, 0, 10**9, "5 is the default.")
     row = slice(pos, pos + 1)
     h = run.tensor(component, layer)[row]
     before = None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resid_widgets.analysis.code import boot_code
-from resid_widgets.analysis.grid import whole_number, with_options
+from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.neurons.collect import (
     Plan,
     alone_checks,
@@ -29,9 +29,10 @@ from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.progress import reporter
 from resid_widgets.models.prompt_list import read_prompts
 from resid_widgets.models.runs.run import Run, run
-from resid_widgets.models.token_checks import token_checks
+from resid_widgets.models.token_checks import NAMES, token_checks
 from resid_widgets.results import Provenance
 from resid_widgets.sites import RESIDUAL
+from resid_widgets.whole import is_whole, whole_number
 
 COMPONENTS = ("mlp_post", *RESIDUAL)
 SENTENCE = (
@@ -51,13 +52,13 @@ def neuron_patterns(
     labels: object = None,
     label_at: str = "position",
     stat: str = "max",
-    threshold: float = 0.0,
-    top_k: int = 10,
-    context: int = 8,
-    bins: int = 64,
-    sample: int = 256,
+    threshold: Any = 0.0,
+    top_k: Any = 10,
+    context: Any = 8,
+    bins: Any = 64,
+    sample: Any = 256,
     bos: bool | None = None,
-    seed: int = 0,
+    seed: Any = 0,
     progress: Any = False,
 ) -> NeuronPatterns:
     """Find out what neurons answer to: one pass over prompts, whatever their number.
@@ -71,7 +72,7 @@ def neuron_patterns(
     model
         A ResidualModel or a TransformerBridge.
     prompts
-        Strings, token ids, prompts of a task of `resid_widgets.tasks`, or such a task.
+        Strings, token ids, a tokenizer's output, labelled prompts, rows or a table, as in `resid_widgets.collect`.
     component
         ``"mlp_post"``, the MLP's neurons (what ``W_out`` multiplies), or a component of the stream, whose dimensions
         then count as neurons: resid_pre, resid_mid, resid_post, attn_out, mlp_out.
@@ -119,6 +120,8 @@ def neuron_patterns(
         raise InputError.about("stat", stat, "there is no such statistic", f"Use one of {', '.join(STATS)}.")
     if label_at not in ("position", "mean", "max"):
         raise InputError.about("label_at", label_at, "there is no such rule", "Use 'position', 'mean' or 'max'.")
+    if getattr(threshold, "ndim", None) == 0 and hasattr(threshold, "item"):
+        threshold = threshold.item()
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not np.isfinite(threshold):
         raise InputError.about("threshold", threshold, "a finite number is needed", "It is in activation units.")
     plan = Plan(
@@ -148,14 +151,15 @@ def neuron_patterns(
     chosen = STATS[stat]
     written = (written_check(first, plan.layers),) if component == "mlp_post" else ()
     options = {
-        "prompts": len(read.tokens), "component": component, "layers": plan.layers, "stat": stat, "top_k": top_k,
-        "context": context, "bins": bins, "sample": sample, "threshold": threshold, "label_at": label_at,
+        "prompts": len(read.tokens), "component": component, "layers": plan.layers, "stat": stat, "top_k": plan.top_k,
+        "context": plan.context, "bins": plan.bins, "sample": plan.sample, "threshold": plan.threshold,
+        "label_at": label_at,
     }  # fmt: skip
     unit = "neuron" if component == "mlp_post" else "dimension"
     return NeuronPatterns(
         values=values,
         checks=(
-            *first.checks,
+            *(check for check in first.checks if check.name not in NAMES),
             *written,
             *token_checks(entries),
             *alone_checks(kept, first),
@@ -203,7 +207,8 @@ def _rows(
 def _several(name: str, given: Any, n: int) -> tuple[int, ...]:
     if given is None:
         return tuple(range(n))
-    items = [given] if isinstance(given, int | np.integer) else list(given) if np.iterable(given) else [given]
+    one = not np.iterable(given) or isinstance(given, str)
+    items = [given] if is_whole(given) or one else list(given)
     numbers = [whole_number(name, item, 0, n - 1, f"There are {n}.") for item in items]
     if not numbers or len(set(numbers)) != len(numbers):
         rule = "each may be there only once" if numbers else "it names none"

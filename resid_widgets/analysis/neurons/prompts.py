@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from resid_widgets.errors import InputError
 from resid_widgets.models.prompt_list import Entry
 from resid_widgets.models.tokenize import Tokens
+from resid_widgets.whole import from_zero
 
 NUMERIC = "label"
 """What labels that are numbers are called together."""
@@ -28,7 +29,7 @@ class Prompts:
     tokens
         Token ids of each, and what was done about BOS.
     positions
-        Where a label is read in each: the position that a task's prompt names, or the last one.
+        Where a label is read in each: the position that a task's prompt names, or the last that is no pad token.
     labels
         One a prompt, or None where they are not labelled.
     """
@@ -88,12 +89,19 @@ def labelled_prompts(entries: Sequence[Entry], labels: object) -> Prompts:
         If the labels are too few, too many, not finite or all the same.
     """
     tokens = tuple(entry.tokens for entry in entries)
-    positions = tuple(len(e.tokens.ids) - 1 if e.position is None else e.position for e in entries)
+    positions = tuple(_position(number, entry) for number, entry in enumerate(entries))
     if labels is not None:
         return Prompts(tokens, positions, _labels(labels, len(entries)))
     own = [entry.label for entry in entries]
     labelled = None not in own and len(set(map(str, own))) > 1
     return Prompts(tokens, positions, _labels(own, len(entries)) if labelled else None)
+
+
+def _position(number: int, entry: Entry) -> int:
+    n = len(entry.tokens.ids)
+    if entry.position is None:
+        return entry.tokens.last
+    return from_zero(f"prompts[{number}].position", entry.position, n, "the prompt has positions")
 
 
 def _labels(labels: Any, count: int) -> tuple[str | float, ...]:

@@ -10,7 +10,6 @@ import xarray as xr
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from resid_widgets.analysis.grid import whole_number
 from resid_widgets.analysis.neurons.code import patterns_code
 from resid_widgets.analysis.neurons.collect import Collection
 from resid_widgets.analysis.neurons.contexts import Context, contexts_of
@@ -19,8 +18,8 @@ from resid_widgets.analysis.neurons.reading import on_prompts, on_text
 from resid_widgets.analysis.neurons.tables import effect_table, top_table
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Result, Scale
+from resid_widgets.whole import whole, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,17 +102,21 @@ class NeuronPatterns(Result):
         InputError
             If the layer or the neuron was not read.
         """
+        layer, neuron = self._numbers(layer, neuron)
+        return self.layers.index(layer) * len(self.neurons) + self.neurons.index(neuron)
+
+    def _numbers(self, layer: Any, neuron: Any) -> tuple[int, ...]:
         for name, value, read in (("layer", layer, self.layers), ("neuron", neuron, self.neurons)):
-            if not is_whole(value) or value not in read:
+            if whole(value) not in read:
                 span = f"{read[0]} .. {read[-1]}" if len(read) == read[-1] - read[0] + 1 else f"{list(read)}"
                 raise InputError.about(name, value, f"these patterns have {name}s {span}", "Choose one of them.")
-        return self.layers.index(int(layer)) * len(self.neurons) + self.neurons.index(int(neuron))
+        return int(layer), int(neuron)
 
     def contexts(
         self,
-        layer: int,
-        neuron: int,
-        k: int | None = None,
+        layer: Any,
+        neuron: Any,
+        k: Any = None,
         *,
         which: str = "top",
         between: object = None,
@@ -146,7 +149,7 @@ class NeuronPatterns(Result):
             found = [context for context in found if low <= context.activation <= high]
         return found[:k]
 
-    def histogram(self, layer: int, neuron: int) -> Histogram:
+    def histogram(self, layer: Any, neuron: Any) -> Histogram:
         """Return counts over all unmarked positions; empty bins at both ends are left out.
 
         Bins start at multiples of their width, a power of two: zero is an edge.
@@ -159,7 +162,7 @@ class NeuronPatterns(Result):
         edges = (int(self.kept.histograms.first[row]) + np.arange(first, last + 2)) * width
         return Histogram(counts[first : last + 1].copy(), edges)
 
-    def logit_effect(self, layer: int, neuron: int, k: int = 10) -> pd.DataFrame:
+    def logit_effect(self, layer: Any, neuron: Any, k: Any = 10) -> pd.DataFrame:
         """Return the tokens whose logits the neuron raises and lowers most, per unit of activation.
 
         ``W_out[n] @ W_U`` (Geva et al. 2022, "Transformer Feed-Forward Layers Build Predictions by Promoting Concepts
@@ -171,7 +174,7 @@ class NeuronPatterns(Result):
         pandas.DataFrame
             ``side`` (promoted or suppressed), ``token_id``, ``token`` and ``effect`` in logits before the final norm.
         """
-        self.row(layer, neuron)
+        layer, neuron = self._numbers(layer, neuron)
         self._require_same_weights()
         k = whole_number("k", k, 1, self.model.d_vocab, f"The vocabulary has {self.model.d_vocab} tokens.")
         return effect_table(self.model, self.component, layer, neuron, k)
@@ -180,12 +183,12 @@ class NeuronPatterns(Result):
         self,
         by: str | None = None,
         *,
-        token: str | int | None = None,
+        token: Any = None,
         head: object = None,
         label: str | None = None,
         reads: str = "v",
-        layer: int | None = None,
-        k: int = 10,
+        layer: Any = None,
+        k: Any = 10,
     ) -> pd.DataFrame:
         """Return the neurons that come first: by a statistic, for a token, for a head or for a class.
 
@@ -224,7 +227,7 @@ class NeuronPatterns(Result):
             self._require_same_weights()
         return top_table(self, by, token=token, head=head, label=label, reads=reads, layer=layer, k=k)
 
-    def activations_of(self, text: object, layer: int, neuron: int) -> xr.DataArray:
+    def activations_of(self, text: object, layer: Any, neuron: Any) -> xr.DataArray:
         """Run a text of your own and return the neuron's activation at each of its positions.
 
         Returns
@@ -232,11 +235,11 @@ class NeuronPatterns(Result):
         xarray.DataArray
             ``[pos]`` float32 with the visible ``token``; ``attrs["marked"]`` names positions that statistics leave out.
         """
-        self.row(layer, neuron)
+        layer, neuron = self._numbers(layer, neuron)
         self._require_same_weights()
         return on_text(self, text, layer, neuron)
 
-    def read(self, layer: int, neuron: int) -> pd.DataFrame:
+    def read(self, layer: Any, neuron: Any) -> pd.DataFrame:
         """Run all prompts again and return one neuron's activation at every position.
 
         Returns
@@ -244,12 +247,13 @@ class NeuronPatterns(Result):
         pandas.DataFrame
             ``prompt``, ``pos``, ``token_id``, ``token``, ``activation`` and ``marked`` (left out of the statistics).
         """
-        self.row(layer, neuron)
+        layer, neuron = self._numbers(layer, neuron)
         self._require_same_weights()
         return on_prompts(self, layer, neuron)
 
-    def name(self, layer: int, neuron: int) -> str:
+    def name(self, layer: Any, neuron: Any) -> str:
         """What to call a neuron."""
+        layer, neuron = self._numbers(layer, neuron)
         return f"{'neuron' if self.component == 'mlp_post' else self.component + ' dimension'} {layer}.{neuron}"
 
     def to_dataframe(self) -> pd.DataFrame:

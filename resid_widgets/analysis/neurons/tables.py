@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from resid_widgets.analysis.grid import whole_number
 from resid_widgets.analysis.neurons.collect import batches
 from resid_widgets.analysis.neurons.dataset import STATS
 from resid_widgets.analysis.neurons.weights import (
@@ -24,6 +23,7 @@ from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.tokens import visible
+from resid_widgets.whole import whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,12 +49,12 @@ def top_table(
     patterns: Any,
     by: str | None,
     *,
-    token: str | int | None,
+    token: Any,
     head: object,
     label: str | None,
     reads: str,
-    layer: int | None,
-    k: int,
+    layer: Any,
+    k: Any,
 ) -> pd.DataFrame:
     """Return the first k neurons; see ``NeuronPatterns.top``."""
     import pandas as pd
@@ -62,6 +62,7 @@ def top_table(
     k = whole_number("k", k, 1, 10**9, "How many neurons to list.")
     if layer is not None:
         patterns.row(layer, patterns.neurons[0])
+        layer = int(layer)
     scores, said = neuron_scores(patterns, by, token=token, head=head, label=label, reads=reads)
     table = pd.DataFrame(
         {
@@ -81,7 +82,7 @@ def neuron_scores(
     patterns: Any,
     by: str | None = None,
     *,
-    token: str | int | None = None,
+    token: Any = None,
     head: object = None,
     label: str | None = None,
     reads: str = "v",
@@ -102,7 +103,7 @@ def neuron_scores(
     return patterns.stats[by].values, STATS[by].label
 
 
-def _for_token(patterns: Any, token: str | int, by: str) -> tuple[Float[NDArray, "layer neuron"], str]:
+def _for_token(patterns: Any, token: Any, by: str) -> tuple[Float[NDArray, "layer neuron"], str]:
     model: ResidualModel = patterns.model
     number = model.token_id(token)
     name = visible(model.token_strings([number])[0])

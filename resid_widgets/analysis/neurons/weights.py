@@ -14,8 +14,8 @@ from resid_widgets.models.capabilities import capabilities
 from resid_widgets.models.layers.shapes import head_count, site_shape
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
-from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Check
+from resid_widgets.whole import whole
 
 READS = ("v", "q", "k")
 
@@ -101,13 +101,15 @@ def checked_head(model: ResidualModel, head: object) -> tuple[int, int]:
         If they are not, or the layer has no heads.
     """
     remedy = "Give (layer, head), for example (1, 0)."
-    if not isinstance(head, tuple | list) or len(head) != 2:
+    given = head.tolist() if hasattr(head, "tolist") else head  # type: ignore[union-attr]
+    if not isinstance(given, tuple | list) or len(given) != 2:
         raise InputError.about("head", head, "a layer and a head are needed", remedy)
-    counts = {"layer": lambda: model.n_layers, "head": lambda: head_count(model, "q", head[0])}
-    for (name, count), value in zip(counts.items(), head, strict=True):
-        if not is_whole(value) or not 0 <= value < count():
+    numbers = [whole(value) for value in given]
+    counts = {"layer": lambda: model.n_layers, "head": lambda: head_count(model, "q", numbers[0] or 0)}
+    for (name, count), number in zip(counts.items(), numbers, strict=True):
+        if number is None or not 0 <= number < count():
             raise InputError.about("head", head, f"the {name} must be a whole number from 0 to {count() - 1}", remedy)
-    return int(head[0]), int(head[1])
+    return int(given[0]), int(given[1])
 
 
 def readable_layers(model: ResidualModel, component: str, layers: tuple[int, ...], head_layer: int) -> list[int]:

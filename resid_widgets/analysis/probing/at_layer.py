@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resid_widgets.analysis.grid import whole_number
 from resid_widgets.analysis.probing.fits import Fitting
 from resid_widgets.errors import InputError
+from resid_widgets.whole import whole, whole_number
 
 
 class AtLayer:
@@ -183,7 +183,7 @@ class AtLayer:
         return name
 
     def _layer(self, layer: Any) -> int:
-        if isinstance(layer, bool) or layer not in self.layers:
+        if whole(layer) not in self.layers:
             raise InputError.about("layer", layer, f"the layers are {list(self.layers)}", "Choose one of them.")
         return self.layers.index(int(layer))
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from resid_widgets.analysis.grid import whole_number
 from resid_widgets.analysis.metrics import Metric, Reading, logit_diff, require_metric
 from resid_widgets.analysis.probing.causal_result import CausalTest, Changed, causal_result
 from resid_widgets.analysis.sweeps.sweep import Cell, StoppedError, run_cells, sweeping
@@ -20,7 +19,9 @@ from resid_widgets.models.model import as_model
 from resid_widgets.models.reuse.edits import edit_for
 from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.runs.run import Run, run
+from resid_widgets.prompts import read
 from resid_widgets.sites import RESIDUAL, Site
+from resid_widgets.whole import several_whole, whole_number
 
 
 @plain_state()
@@ -34,7 +35,7 @@ def causal_test(
     direction: Float[NDArray, " d_model"],
     encoded: bool = True,
     alpha: Any = 0.5,
-    pos: int | None = -1,
+    pos: Any = -1,
     seeds: Any = tuple(range(10)),
     bos: bool | None = None,
     progress: Any = True,
@@ -50,8 +51,8 @@ def causal_test(
     model
         A ResidualModel or a bare TransformerBridge.
     prompts
-        Prompts (texts, token ids, labelled prompts of `resid_widgets.tasks`), or pairs of a task, whose clean prompts
-        are taken; or a task, which has pairs.
+        Prompts of any kind that `resid_widgets.collect` takes, or pairs of a task, whose clean prompts are taken; or a
+        task, which has pairs.
     metric
         From `resid_widgets.logit_diff` and the like. For pairs by default the logit difference of answer and foil.
     component, layer, pos
@@ -87,9 +88,12 @@ def causal_test(
     if len(direction) != model.d_model:
         rule = f"the model's stream has {model.d_model} dimensions"
         raise InputError.about("direction", f"{len(direction)} dimensions", rule, "Probe this model's stream.")
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.number) or not 0 < alpha < np.inf:
+    if getattr(alpha, "ndim", None) == 0 and hasattr(alpha, "item"):
+        alpha = alpha.item()
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < np.inf:
         raise InputError.about("alpha", alpha, "a positive number is needed", "0.5 is half the median norm.")
-    items = seeds if isinstance(seeds, Sequence | range) and not isinstance(seeds, str) else (seeds,)
+    items = several_whole(seeds)
+    items = (seeds,) if items is None else items
     seeds = tuple(whole_number("seeds", seed, 0, 2**32 - 1, "range(10) is the default.") for seed in items)
     if len(seeds) < 3:
         raise InputError.about("seeds", seeds, "three random directions are the least", "Use range(10).")
@@ -153,16 +157,21 @@ def _random(direction: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     return drawn / np.linalg.norm(drawn)
 
 
-def _cases(prompts: Any, metric: Any, pos: int | None) -> tuple[list[Any], list[int | None], list[Metric]]:
+def _cases(prompts: Any, metric: Any, pos: Any) -> tuple[list[Any], list[Any], list[Metric]]:
     """Return what is run, where it is changed, and what is measured, one each."""
-    prompts = getattr(prompts, "pairs", None) or getattr(prompts, "prompts", prompts)  # of a task
-    items = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str) else []
-    if len(items) < 2:
-        rule = "two prompts are the least, for an interval over them"
-        raise InputError.about("prompts", prompts, rule, "Give prompts=[...], or the pairs of a task.")
-    paired = all(hasattr(item, "clean") for item in items)
-    texts = [item.clean if paired else getattr(item, "text", item) for item in items]
-    places = [getattr(item, "position", pos) if pos is not None else None for item in items]
+    pairs = getattr(prompts, "pairs", prompts)  # of a task
+    items = list(pairs) if isinstance(pairs, Sequence) and not isinstance(pairs, str) else []
+    paired = bool(items) and all(hasattr(item, "clean") for item in items)
+    rule = "two prompts are the least, for an interval over them"
+    remedy = "Give prompts=[...], or the pairs of a task."
+    if prompts is None or isinstance(prompts, str) or (paired and len(items) < 2):
+        raise InputError.about("prompts", prompts, rule, remedy)
+    found = read("prompts", [item.clean for item in items] if paired else prompts).prompts
+    if len(found) < 2:
+        raise InputError.about("prompts", prompts, rule, remedy)
+    items = items if paired else found
+    texts = found
+    places = [None if pos is None else pos if given.place is None else given.place for given in found]
     if metric is None:
         if not paired:
             remedy = "For example rw.logit_diff(' are', ' is'), or give the pairs of a task."

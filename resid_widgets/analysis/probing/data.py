@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from resid_widgets.analysis.probing.positions import kept_positions, last_positions
 from resid_widgets.errors import InputError
 from resid_widgets.results import Check, Provenance
+from resid_widgets.whole import several_whole, whole
 
 ARRAYS = "plain arrays"
 
@@ -146,7 +148,7 @@ def from_activations(
     names = _chosen("components", components, tuple(activations.components))
     numbers = _chosen("layers", layers, tuple(int(layer) for layer in activations.layers))
     everything: pd.DataFrame = activations.samples
-    keep = kept_positions(everything, positions)
+    keep = kept_positions(everything, positions, last_positions(activations))
     samples = everything.iloc[keep].reset_index(drop=True)
     whole = len(keep) == len(everything)
 
@@ -195,33 +197,6 @@ def _read(activations: Any, component: str | None, layer: int, keep: NDArray[np.
     return rows if keep is None else rows[keep]
 
 
-def kept_positions(samples: pd.DataFrame, positions: Any) -> NDArray[np.int64]:
-    """Return the rows that a rule keeps: None or ``"all"``, ``"last"``, ``"not_first"``, or a position.
-
-    ``"last"`` and negative positions count from each prompt's last position that was collected.
-
-    Raises
-    ------
-    InputError
-        If there is no such rule, or it leaves nothing.
-    """
-    if positions is None or (isinstance(positions, str) and positions == "all"):
-        return np.arange(len(samples))
-    at = samples["pos"].to_numpy()
-    from_end = samples.groupby("prompt")["pos"].rank(method="first", ascending=False).to_numpy()
-    if isinstance(positions, str) and positions in ("last", "not_first"):
-        keep = from_end == 1 if positions == "last" else at > 0
-    elif isinstance(positions, int | np.integer) and not isinstance(positions, bool):
-        keep = at == positions if positions >= 0 else from_end == -positions
-    else:
-        remedy = "Use 'all', 'last', 'not_first' or a position; other rules are for rw.collect(positions=...)."
-        raise InputError.about("positions", positions, "there is no such rule for collected activations", remedy)
-    if not keep.any():
-        rule = f"no sample is at such a position; collected are {sorted(set(at.tolist()))[:8]}"
-        raise InputError.about("positions", positions, rule, "Collect with a rule that includes it.")
-    return np.flatnonzero(keep)
-
-
 def numbered(values: NDArray[Any]) -> NDArray[np.int64]:
     """Return values as numbers from 0, equal for equal values."""
     return np.asarray(pd.factorize(values)[0], dtype=np.int64)
@@ -267,9 +242,10 @@ def _vector(name: str, given: Any) -> NDArray[Any]:
 
 
 def _layer_key(key: Any) -> int:
-    if isinstance(key, bool) or not isinstance(key, int | np.integer) or key < 0:
+    number = whole(key)
+    if number is None or number < 0:
         raise InputError.about("data", key, "a layer number from 0 is needed as key", "Give {layer: X}.")
-    return int(key)
+    return number
 
 
 def _rows(layer: Any, given: Any) -> NDArray[Any]:
@@ -287,7 +263,8 @@ def _chosen(name: str, given: Any, known: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return those that were asked for, in the order in which they are known."""
     if given is None:
         return known
-    items = [given] if isinstance(given, str | int | np.integer) else list(given)
+    numbers = several_whole(given)
+    items = [given] if isinstance(given, str) else list(given if numbers is None else numbers)
     missing = [item for item in items if item not in known]
     if missing or not items:
         rule = f"there are only {list(known)}" if missing else "none is named"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resid_widgets.analysis.grid import whole_number
 from resid_widgets.analysis.probing.build import probe_result
 from resid_widgets.analysis.probing.data import ProbeData, from_activations, from_arrays
 from resid_widgets.analysis.probing.fit import ALPHAS, CS, KINDS, Recipe
@@ -22,6 +21,8 @@ from resid_widgets.analysis.sweeps.sweep import sweeping
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state, same_random
 from resid_widgets.models.memory import CPU, require_memory
+from resid_widgets.prompts import read
+from resid_widgets.whole import several_whole, whole_number
 
 TASKS = ("classify", "regress")
 
@@ -123,9 +124,9 @@ def probe(
     if metric not in METRICS or (metric == "r2") == classify:
         fitting = [name for name in METRICS if (name == "r2") != classify]
         raise InputError.about("metric", metric, f"{task!r} can be measured by {fitting}", f"Use {fitting[0]!r}.")
-    whole_number("folds", folds, 2, 1000, "5 is the default.")
-    whole_number("inner", inner, 2, 1000, "3 is the default.")
-    whole_number("k", k, 1, 10**6, "16 is the default.")
+    folds = whole_number("folds", folds, 2, 1000, "5 is the default.")
+    inner = whole_number("inner", inner, 2, 1000, "3 is the default.")
+    k = whole_number("k", k, 1, 10**6, "16 is the default.")
     if mdl and not classify:
         raise InputError.about(
             "mdl", mdl, "code lengths are for classes", "Leave it out, or cut the numbers in classes."
@@ -177,20 +178,21 @@ def _data(
         raise InputError.about("data", data, "nothing that can be probed", example)
     from resid_widgets.models.collecting.collect import collect
 
-    prompts = list(getattr(prompts, "prompts", prompts))  # a task has prompts
+    found = read("prompts", prompts)
+    prompts = found.prompts if found.several or found.row else prompts
     if positions is None:
-        positions = "given" if prompts and all(hasattr(prompt, "position") for prompt in prompts) else "last"
+        positions = "given" if all(given.place is not None for given in found.prompts) else "last"
     if labels is None:  # what cannot be probed is found out before the model runs
-        own = [getattr(prompt, "label", None) for prompt in prompts]
+        own = [given.label for given in found.prompts]
         if any(label is None for label in own):
             rule = f"{sum(label is None for label in own)} of the {len(own)} prompts have no label"
             raise InputError.about("labels", None, rule, "Give labels=, one for each prompt.")
         _codes(np.asarray(own), classify)
-    elif isinstance(labels, Sized) and not isinstance(labels, str) and len(labels) == len(prompts):
+    elif isinstance(labels, Sized) and not isinstance(labels, str) and len(labels) == len(found.prompts):
         _codes(np.asarray(labels), classify)
     kept = "resid_post" if components is None else components
-    found = collect(model, prompts, kept, positions, layers=layers, progress=progress is True)
-    return from_activations(found, labels, groups, units, None, None, None)
+    activations = collect(model, prompts, kept, positions, layers=layers, progress=progress is True)
+    return from_activations(activations, labels, groups, units, None, None, None)
 
 
 def _codes(labels: NDArray[Any], classify: bool) -> tuple[NDArray[Any], tuple[Any, ...]]:
@@ -247,9 +249,7 @@ def _require_estimator(estimator: Any, classify: bool, metric: str) -> None:
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
-    items = (
-        (seeds,) if isinstance(seeds, int | np.integer) else tuple(seeds) if isinstance(seeds, Sequence | range) else ()
-    )
+    items = several_whole(seeds) or ()
     checked = tuple(whole_number("seeds", seed, 0, 2**32 - 1, "(0, 1) is the default.") for seed in items)
     if not checked or len(set(checked)) < len(checked):
         raise InputError.about("seeds", seeds, "different whole numbers are needed", "(0, 1) is the default.")

@@ -31,6 +31,7 @@ from resid_widgets.models.reuse.intervene import Report, report_checks
 from resid_widgets.models.runs.run import Run
 from resid_widgets.results import Scale
 from resid_widgets.tokens import visible
+from resid_widgets.whole import whole_number
 
 SHOWN = {
     "stream": "Change of the stream, relative to its norm. Red grew along its old direction, blue shrank.",
@@ -113,7 +114,7 @@ class Ablation(GridResult):
 
 
 @plain_state()
-def ablation(run: Any, interventions: Any, metric: Any = None, *, shown: str = "stream", top_k: int = 5) -> Ablation:
+def ablation(run: Any, interventions: Any, metric: Any = None, *, shown: str = "stream", top_k: Any = 5) -> Ablation:
     """Change some sites of a run and measure what follows.
 
     Only what can have changed is computed again, and gives the numbers of a full hooked run.
@@ -145,6 +146,7 @@ def ablation(run: Any, interventions: Any, metric: Any = None, *, shown: str = "
     began = time.perf_counter()
     if not isinstance(run, Run):
         raise InputError.about("run", run, "a Run is needed", "Make one first: run = rw.run(model, prompt).")
+    top_k = whole_number("top_k", top_k, 0, 10**9, "5 is the default.")
     if run.base is not None:
         run, interventions = run.base, (*run.interventions, *as_interventions(interventions))
     if shown not in SHOWN:

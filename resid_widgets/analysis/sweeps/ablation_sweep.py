@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -57,11 +57,11 @@ def ablation_sweep(
     how: How = "mean",
     *,
     by: str | None = None,
-    layers: Sequence[int] | None = None,
-    neurons: Sequence[int] | None = None,
+    layers: Any = None,
+    neurons: Any = None,
     progress: Any = True,
     stop: Callable[[], bool] | None = None,
-    budget: int | None = None,
+    budget: Any = None,
     **options: Any,
 ) -> AblationSweep:
     """Ablate each site of a component in turn and measure what changes.
@@ -176,4 +176,11 @@ def _maker(how: How, options: dict[str, Any]) -> Callable[[Site], Intervention]:
             raise InputError.about(name, value, rule, "Leave it out.")
     if how == "resample" and "source" not in options:
         raise InputError.about("source", None, "resampling needs a source", "Give a prompt or several: source=...")
-    return lambda site: constructor(site, **options)
+    made: dict[str, Intervention] = {}
+
+    def make(site: Site) -> Intervention:
+        if site.component not in made:  # its prompts are read once
+            made[site.component] = constructor(site, **options)
+        return replace(made[site.component], site=site)
+
+    return make

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from resid_widgets.analysis.grid import whole_number
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.components import require_offered
 from resid_widgets.models.layers.shapes import layers_with, one_shape
 from resid_widgets.models.layers.writes import require_writable
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.sites import Site, require_component
+from resid_widgets.whole import several_whole, whole_number
 
 HEADS = ("z", "q", "k", "v", "pattern")
 
@@ -57,8 +58,8 @@ def cells_of(
     component: object,
     n_pos: int,
     by: str | None = None,
-    layers: Sequence[int] | None = None,
-    neurons: Sequence[int] | None = None,
+    layers: Any = None,
+    neurons: Any = None,
 ) -> Cells:
     """Return the cells of a sweep over `component`.
 
@@ -120,12 +121,13 @@ def _middle(layers: Sequence[int]) -> int:
     return layers[len(layers) // 2]
 
 
-def _numbers(name: str, given: Sequence[int] | None, count: int) -> tuple[int, ...]:
+def _numbers(name: str, given: Any, count: int) -> tuple[int, ...]:
     """Return numbers below `count`, without repetition; all of them by default."""
     if given is None:
         return tuple(range(count))
-    items = [given] if isinstance(given, int | np.integer) else list(given)
+    items = several_whole(given)
     if not items:
-        raise InputError.about(name, given, "it names nothing", "Leave it out for all.")
+        rule = "it names nothing" if items == () else f"whole numbers from 0 to {count - 1} are needed"
+        raise InputError.about(name, given, rule, "Leave it out for all.")
     checked = [whole_number(name, item, 0, count - 1, f"There are {count}.") for item in items]
     return tuple(dict.fromkeys(checked))

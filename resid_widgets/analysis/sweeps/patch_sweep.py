@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
-from resid_widgets.analysis.grid import whole_number, with_options
+from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.metrics import require_metric
-from resid_widgets.analysis.pairs import as_pairs, is_batch
+from resid_widgets.analysis.pairs import as_pairs
 from resid_widgets.analysis.sweeps.attribution_code import attribution_code
 from resid_widgets.analysis.sweeps.attribution_patch import chosen_cells, compared, estimated, require_differentiable
 from resid_widgets.analysis.sweeps.cells import Cells, cells_of
@@ -19,6 +19,7 @@ from resid_widgets.analysis.sweeps.sweep import Progress, Reporter, Sweeping, ru
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import as_model
+from resid_widgets.whole import whole_number
 
 
 @plain_state()
@@ -32,16 +33,16 @@ def patch_sweep(
     direction: Literal["denoise", "noise"] = "denoise",
     method: Literal["exact", "attribution"] = "exact",
     by: str | None = None,
-    layers: Sequence[int] | None = None,
-    neurons: Sequence[int] | None = None,
+    layers: Any = None,
+    neurons: Any = None,
     bos: bool | None = None,
     progress: Any = True,
     stop: Callable[[], bool] | None = None,
     partial: Callable[[PatchSweep, Progress], None] | None = None,
-    budget: int | None = None,
-    top: int = 10,
-    sample: int = 20,
-    seed: int = 0,
+    budget: Any = None,
+    top: Any = 10,
+    sample: Any = 20,
+    seed: Any = 0,
 ) -> PatchSweep:
     """Put each site of one run into another in turn, and measure how far the answer moves.
 
@@ -52,7 +53,8 @@ def patch_sweep(
     model
         A ResidualModel or a bare TransformerBridge.
     clean, corrupt
-        Prompts (strings or token ids) of equal length; or lists of them, for a batch of pairs.
+        Prompts (of any kind that `resid_widgets.run` takes) of equally many tokens, padding not counted; or lists or
+        tables of them, for a batch of pairs.
     metric
         From `resid_widgets.logit_diff`, `log_prob`, `kl_to_base` or `rank`; for a batch with one token for all pairs,
         or one for each. ``kl_to_base`` is the divergence from the run that is patched into.
@@ -96,12 +98,11 @@ def patch_sweep(
     if method not in ("exact", "attribution"):
         remedy = "Attribution is a quick estimate."
         raise InputError.about("method", method, "must be 'exact' or 'attribution'", remedy)
-    whole_number("top", top, 1, 10**9, "10 is the default.")
-    whole_number("sample", sample, 0, 10**9, "20 is the default.")
-    whole_number("seed", seed, 0, 2**63 - 1, "0 is the default.")
+    top = whole_number("top", top, 1, 10**9, "10 is the default.")
+    sample = whole_number("sample", sample, 0, 10**9, "20 is the default.")
+    seed = whole_number("seed", seed, 0, 2**63 - 1, "0 is the default.")
     tracker = sweeping(progress, stop)
-    pairs = as_pairs(model, clean, corrupt, bos)
-    batch = is_batch(clean)
+    pairs, batch = as_pairs(model, clean, corrupt, bos)
     grids = [cells_of(model, component, len(pair.clean), by, layers, neurons) for pair in pairs]
     if len({grid.shape for grid in grids}) > 1:
         lengths = sorted({len(pair.clean) for pair in pairs})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.metrics import require_metric
-from resid_widgets.analysis.pairs import as_pairs, is_batch
+from resid_widgets.analysis.pairs import as_pairs
 from resid_widgets.analysis.sweeps.cells import Cells, cells_of
 from resid_widgets.analysis.sweeps.patch_result import PatchedPair, PatchSweep, both_runs, patch_result
 from resid_widgets.analysis.sweeps.path_code import path_code
@@ -23,7 +23,7 @@ from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.reuse.edits import checked_site
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.structure import structure_of
-from resid_widgets.sites import RESIDUAL, Site, require_component
+from resid_widgets.sites import RESIDUAL, Site, named_site, require_component
 
 SENDERS = (*RESIDUAL, "z")
 LOGITS = "logits"
@@ -56,11 +56,11 @@ def path_patch(
     *,
     direction: Literal["denoise", "noise"] = "denoise",
     by: str | None = None,
-    layers: Sequence[int] | None = None,
+    layers: Any = None,
     bos: bool | None = None,
     progress: Any = True,
     stop: Callable[[], bool] | None = None,
-    budget: int | None = None,
+    budget: Any = None,
 ) -> PathPatch:
     """Give a receiver the sender's value from the other run, along the direct path between them and no other.
 
@@ -105,11 +105,11 @@ def path_patch(
     metric = require_metric(metric)
     if direction not in ("denoise", "noise"):
         raise InputError.about("direction", direction, "must be 'denoise' or 'noise'", "They are different questions.")
-    one = sender if isinstance(sender, Site) else None
+    one = named_site(sender)
     component = require_component(sender if one is None else one.component, SENDERS)
     targets = _receivers(receivers)
     tracker = sweeping(progress, stop)
-    pairs = as_pairs(model, clean, corrupt, bos)
+    pairs, batch = as_pairs(model, clean, corrupt, bos)
     grids = [_grid(model, component, one, len(pair.clean), by, layers) for pair in pairs]
     if len({grid.shape for grid in grids}) > 1:
         raise InputError.about(
@@ -126,7 +126,7 @@ def path_patch(
     tracker.parts = len(pairs)
     for n, pair in enumerate(pairs):
         each = metric.for_prompt(n, len(pairs))
-        ready = both_runs(model, pair, each, cells, direction, tuple(keep), not is_batch(clean))
+        ready = both_runs(model, pair, each, cells, direction, tuple(keep), not batch)
         paths = Paths(model, ready.engine, ready.base, ready.source, _checked(ready.base, targets), budget)
         raw = _swept(ready, paths, cells, one, tracker, budget, len(pairs) - n - 1)
         done.append(ready.measured(raw, done[0] if done else None))
@@ -134,7 +134,7 @@ def path_patch(
             break
     first = done[0]
     script = path_code(first.base, first.source, first.reading, cells, one, targets, (first.clean, first.corrupt))
-    result = patch_result(done, cells, direction, tracker, is_batch(clean), script)
+    result = patch_result(done, cells, direction, tracker, batch, script)
     names = tuple(map(str, targets))
     told = {field.name: getattr(result, field.name) for field in fields(PatchSweep)} | {
         "title": f"Path patching · {direction} · {one or component} → {', '.join(names)}",
@@ -151,7 +151,8 @@ def path_patch(
 
 
 def _receivers(given: Any) -> tuple[Site | str, ...]:
-    items = (given,) if isinstance(given, Site | str) else tuple(given) if isinstance(given, Sequence) else ()
+    several = (given,) if isinstance(given, Site | str) else tuple(given) if isinstance(given, Sequence) else ()
+    items = tuple(named_site(item) or item for item in several)
     for item in items or (given,):
         if item != LOGITS and not (isinstance(item, Site) and item.component in (*ATTENTION, *MLP)):
             rule = "a Site of q, k, v, mlp_out or mlp_post, or 'logits', is needed"
@@ -165,9 +166,7 @@ def _checked(base: Run, targets: tuple[Site | str, ...]) -> tuple[Site | str, ..
     return tuple(checked_site(base, item) if isinstance(item, Site) else item for item in targets)
 
 
-def _grid(
-    model: ResidualModel, component: str, one: Site | None, n_pos: int, by: str | None, layers: Sequence[int] | None
-) -> Cells:
+def _grid(model: ResidualModel, component: str, one: Site | None, n_pos: int, by: str | None, layers: Any) -> Cells:
     if one is None:
         return cells_of(model, component, n_pos, by, layers)
     for name, value in (("by", by), ("layers", layers)):

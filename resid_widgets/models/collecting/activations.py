@@ -20,9 +20,9 @@ from resid_widgets.models.collecting.activation_sources import Source
 from resid_widgets.models.collecting.batch_plan import Plan
 from resid_widgets.models.memory import CPU, human, require_memory
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.whole import is_whole
 from resid_widgets.results import Check, Provenance
 from resid_widgets.tokens import visible
+from resid_widgets.whole import whole
 
 
 class Activations:
@@ -125,7 +125,8 @@ class Activations:
 
     def _planned(self, prompt: Any) -> tuple[Plan, int]:
         """Return the plan of a prompt, and its number there."""
-        before = int(prompt) if is_whole(prompt) else -1
+        number = whole(prompt)
+        before = -1 if number is None else number
         for plan in self._plans:
             if 0 <= before < len(plan.ids):
                 return plan, before
@@ -133,7 +134,7 @@ class Activations:
         rule = f"there are {sum(len(plan.ids) for plan in self._plans)} prompts"
         raise InputError.about("prompt", prompt, rule, "Numbers are those of activations.samples['prompt'].")
 
-    def matrix(self, layer: int, component: str | None = None) -> Float[np.ndarray, "sample width"]:
+    def matrix(self, layer: Any, component: str | None = None) -> Float[np.ndarray, "sample width"]:
         """Return all samples of one component at one layer.
 
         Parameters
@@ -214,10 +215,11 @@ class Activations:
         return component
 
     def _layer(self, layer: object) -> int:
-        if not is_whole(layer) or layer not in self.layers:
+        number = whole(layer)
+        if number is None or number not in self.layers:
             rule = f"layers {', '.join(map(str, self.layers))} were collected"
             raise InputError.about("layer", layer, rule, "Choose one of them, or collect again with layers=[...].")
-        return int(layer)
+        return number
 
     def __repr__(self) -> str:
         layers = f"{len(self.layers)} layer{'' if len(self.layers) == 1 else 's'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,10 +31,10 @@ from resid_widgets.models.progress import Report, reporter
 from resid_widgets.models.prompt_list import read_prompts
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.models.structure import relative_gap
-from resid_widgets.models.token_checks import token_checks
-from resid_widgets.models.whole import is_whole
+from resid_widgets.models.token_checks import NAMES, token_checks
 from resid_widgets.results import Check
 from resid_widgets.sites import RESIDUAL
+from resid_widgets.whole import several_whole, whole
 
 COLLECTED = (*RESIDUAL, "mlp_post")
 """What can be collected: everything of which a position has one vector."""
@@ -51,10 +51,10 @@ def collect(
     store: Any = None,
     append: bool = False,
     engine: str = "local",
-    workers: int | None = None,
+    workers: Any = None,
     bos: bool | None = None,
-    batch_tokens: int | None = None,
-    budget: int | None = None,
+    batch_tokens: Any = None,
+    budget: Any = None,
     progress: Any = True,
 ) -> Activations:
     """Collect activations of many prompts.
@@ -66,11 +66,15 @@ def collect(
     model
         A ResidualModel or a bare TransformerBridge.
     prompts
-        Strings, token ids, labelled prompts (``rw.tasks.load(...).prompts``, or anything with a ``text``), or a task.
+        Strings, token ids, labelled prompts (``rw.tasks.load(...).prompts``, or anything with a ``text``) or a task; a
+        tokenizer's output, whose attention mask is respected (padding is left out, and positions count from the first
+        real token); or rows or a table with a column ``input_ids``, ``text`` or ``prompt``, and perhaps ``label``,
+        ``group`` and ``position``. Of another column give its values: ``prompts=table["sentence"]``.
     components
         One or more of resid_pre, resid_mid, resid_post, attn_out, mlp_out, mlp_post.
     positions
-        Which positions of each prompt are kept. ``"last"``; ``"all"``; ``"not_first"``, all but position 0;
+        Which positions of each prompt are kept. ``"last"``, which is never a pad token; ``"all"``; ``"not_first"``, all
+        but position 0;
         ``"given"``, each prompt's own ``.position``; a whole number for all prompts (negative from the end); a list of
         one number, or one list of numbers, a prompt; ``{"token": " cat"}`` (or a list of tokens), where that token
         stands, with ``"which": "first"`` or ``"last"`` in one place only; or a function from the token strings of a
@@ -110,7 +114,7 @@ def collect(
         installed.
     """
     model = as_model(model)
-    _require_options(engine, workers, append, store)
+    workers = _require_options(engine, workers, append, store)
     report = reporter(progress, "collect", "sample")
     names = offered_components(model, named_components("components", components, COLLECTED), by_default=False)
     chosen = _layers(model, layers)
@@ -144,7 +148,7 @@ def collect(
             "weights": first.provenance.options["weights"],
         },
     }
-    checks = [check for check in first.checks if check.name != "finite"]  # counted over all prompts instead
+    checks = [check for check in first.checks if check.name not in {"finite", *NAMES}]  # told of all prompts instead
     facts = {"checks": [asdict(check) for check in (*checks, *token_checks(entries))], "not_finite": 0}
     job = _Job(model, plan, places, widths, header, facts, first)
     if opened is None:
@@ -251,25 +255,27 @@ def _layers(model: ResidualModel, layers: Any) -> list[int]:
     n = model.n_layers
     if layers is None:
         return list(range(n))
-    listed = list(layers) if isinstance(layers, Iterable) else [layers]
-    good = [x for x in listed if is_whole(x) and -n <= x < n]
-    if not listed or len(good) < len(listed):
+    chosen = several_whole(layers)
+    if not chosen or not all(-n <= x < n for x in chosen):
         raise InputError.about("layers", layers, f"the model has layers 0 .. {n - 1}", "Choose one or more of them.")
-    return sorted({int(x) % n for x in listed})
+    return sorted({x % n for x in chosen})
 
 
 def _positive(name: str, value: object) -> int:
-    if not is_whole(value) or value < 1:
+    number = whole(value)
+    if number is None or number < 1:
         raise InputError.about(name, value, "a whole number of at least 1 is needed", "Leave it out for the default.")
-    return int(value)
+    return number
 
 
-def _require_options(engine: object, workers: object, append: object, store: object) -> None:
+def _require_options(engine: object, workers: Any, append: object, store: object) -> int | None:
+    """Return the number of workers."""
     if engine not in ("local", "ray"):
         raise InputError.about("engine", engine, "must be 'local' or 'ray'", "'local' is the default.")
     if workers is not None:
-        _positive("workers", workers)
+        workers = _positive("workers", workers)
         if engine != "ray":
             raise InputError.about("workers", workers, "only Ray has workers", "Pass engine='ray', or leave it out.")
     if append and store is None:
         raise InputError.about("append", append, "there is no store to add to", "Pass store=path.")
+    return workers

@@ -8,7 +8,7 @@ from typing import Any
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.prompt_list import Entry
-from resid_widgets.models.whole import is_whole
+from resid_widgets.whole import is_whole, whole
 
 _NAMED = ("last", "all", "not_first", "given")
 _WHICH = ("all", "first", "last")
@@ -20,7 +20,8 @@ def positions_of(model: ResidualModel, entries: Sequence[Entry], rule: object) -
     Parameters
     ----------
     rule
-        ``"last"``; ``"all"``; ``"not_first"``, all but position 0 (BOS, or the sink that a first token is);
+        ``"last"``, the last that is no pad token; ``"all"``; ``"not_first"``, all but position 0 (BOS, or the sink that
+        a first token is);
         ``"given"``, each prompt's own ``.position``; a whole number, the same in each prompt (negative counts from
         the end); a list with a whole number, or a list of them, for each prompt; a function from a prompt's token
         strings to one or more positions; or ``{"token": " cat"}``, where that token stands: a string that is one
@@ -39,7 +40,7 @@ def positions_of(model: ResidualModel, entries: Sequence[Entry], rule: object) -
 def describe_positions(rule: object) -> str:
     """Return a short text for `rule`, to be kept with the numbers."""
     if isinstance(rule, str | Mapping) or is_whole(rule):
-        return str(rule)
+        return str(rule if whole(rule) is None else whole(rule))
     if callable(rule):
         return f"function {getattr(rule, '__name__', type(rule).__name__)}"
     return "listed"
@@ -69,7 +70,7 @@ def _finder(model: ResidualModel, entries: Sequence[Entry], rule: Any) -> Callab
 def _named(rule: str, number: int, entry: Entry) -> Any:
     n = len(entry.tokens.ids)
     if rule != "given":
-        return {"last": (n - 1,), "all": range(n), "not_first": range(1, n)}[rule]
+        return {"last": (entry.tokens.last,), "all": range(n), "not_first": range(1, n)}[rule]
     if entry.position is None:
         remedy = "Give prompts of rw.tasks, or positions as a list."
         raise InputError.about("positions", rule, f"prompts[{number}] names no position of its own", remedy)
@@ -84,7 +85,7 @@ def _token_finder(model: ResidualModel, entries: Sequence[Entry], rule: Mapping[
     if which not in _WHICH:
         raise InputError.about("which", which, f"must be one of {', '.join(_WHICH)}", "'all' is the default.")
     given = rule["token"]
-    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    several = given if isinstance(given, Iterable) and not isinstance(given, str) and not is_whole(given) else [given]
     ids = {model.token_id(token) for token in several}
 
     def find(number: int) -> list[int]:
@@ -105,10 +106,11 @@ def _checked(model: ResidualModel, number: int, entry: Entry, found: Any, rule: 
 
     if not several:
         raise refused("it finds nothing", "Leave that prompt out, or choose another rule.")
-    bad = [pos for pos in several if not is_whole(pos) or not -n <= pos < n]
+    numbers = [whole(pos) for pos in several]
+    bad = [given for given, pos in zip(several, numbers, strict=True) if pos is None or not -n <= pos < n]
     if bad:
         raise refused(f"it gives {bad[0]!r}", "Choose whole numbers in that range.")
-    positions = sorted(int(pos) % n for pos in several)
+    positions = sorted(pos % n for pos in numbers if pos is not None)
     if len(set(positions)) < len(positions):
         raise refused("it gives one position twice", "Name each one once.")
     return tuple(positions)

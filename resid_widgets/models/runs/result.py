@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -22,10 +22,10 @@ from resid_widgets.models.runs.recording import Recording
 from resid_widgets.models.runs.same_model import require_same_logits, require_same_model
 from resid_widgets.models.token_checks import prompt_checks
 from resid_widgets.models.tokenize import Tokens
-from resid_widgets.models.whole import from_zero
 from resid_widgets.results import Check, Provenance
 from resid_widgets.sites import require_component
 from resid_widgets.tokens import visible
+from resid_widgets.whole import from_zero, is_whole
 
 _MOST_MORE = 2
 
@@ -195,7 +195,7 @@ class Run:
         """
         return from_zero("pos", pos, self.n_pos, "the prompt has positions")
 
-    def residual(self, component: str = "resid_post", layers: Sequence[int] | None = None) -> xr.DataArray:
+    def residual(self, component: str = "resid_post", layers: Any = None) -> xr.DataArray:
         """All layers of one component, or some, as a labelled array of float32.
 
         Returns
@@ -210,7 +210,8 @@ class Run:
             If `component` is unknown or was not kept, a layer has none, or the layers differ in number or width of
             heads or in neurons: those are no one array (`tensor` gives one layer).
         """
-        chosen = [self.layer(n) for n in (self.layers if layers is None else layers)]
+        wanted = self.layers if layers is None else [layers] if is_whole(layers) else layers
+        chosen = [self.layer(n) for n in wanted]
         require_offered(self.model, component := require_component(component))
         one_shape(self.model, component, chosen)
         values = np.stack([self.tensor(component, n).float().cpu().numpy() for n in chosen])

@@ -41,7 +41,9 @@ def run(
     model
         A ResidualModel or a bare TransformerBridge.
     prompt
-        A string, or token ids ``[pos]`` or ``[1, pos]``.
+        A string; token ids ``[pos]`` or ``[1, pos]``; a tokenizer's output, whose attention mask is respected (padding
+        is left out, and positions count from the first real token); a labelled prompt or a row with a column
+        ``input_ids``, ``text`` or ``prompt``; or another Run, whose token ids are taken.
     keep
         Components to record, any of `resid_widgets.sites.COMPONENTS`, and ``"logits"`` for all positions. By
         default the stream and its writes: resid_pre, resid_mid, resid_post, attn_out, mlp_out. Nothing else is kept.

@@ -49,7 +49,7 @@ class PatchingHeatmap(GridWidget):
     *positional
         After a model the clean prompt, then `corrupt` and `metric`; after a run these two.
     corrupt
-        The other prompt (string or token ids), of as many tokens.
+        The other prompt (of any kind that `resid_widgets.run` takes), of as many tokens.
     metric
         By default the logit difference between the clean and the corrupt run's likeliest next tokens.
     clean, direction, component

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.tokenize import tokenize
+from resid_widgets.prompts import read
 
 
 def prompt_text(prompt: Any) -> str:
@@ -17,8 +16,10 @@ def prompt_text(prompt: Any) -> str:
     if prompt is None:
         return ""
     if isinstance(prompt, Run):
-        prompt = text_of(prompt.model, prompt.token_ids)
-    return prompt if isinstance(prompt, str) else " ".join(str(token) for token in np.ravel(prompt))
+        content = text_of(prompt.model, prompt.token_ids)
+    else:
+        content = read("prompt", prompt).prompts[0].content
+    return content if isinstance(content, str) else " ".join(map(str, content))
 
 
 def prompt_from_text(model: ResidualModel, name: str, text: str, before: Any) -> Any:

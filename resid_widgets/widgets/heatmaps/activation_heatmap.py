@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from resid_widgets.analysis.grid import GridResult, whole_number
+from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.maps.activation_map import ActivationMap, activation_map
 from resid_widgets.analysis.maps.cell_reading import cell_reading, simple_stats
 from resid_widgets.analysis.maps.statistics import STATS, stat_name
 from resid_widgets.sites import RESIDUAL
 from resid_widgets.tokens import visible
+from resid_widgets.whole import whole_number
 from resid_widgets.widgets.shell import panel
 from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.traits import Option

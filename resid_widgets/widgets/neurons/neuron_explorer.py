@@ -107,7 +107,7 @@ class NeuronExplorer(GridWidget):
         """The selected neuron, or None."""
         return self._open().selection.get("neuron")
 
-    def pick(self, layer: int, neuron: int) -> None:
+    def pick(self, layer: Any, neuron: Any) -> None:
         """Select a neuron.
 
         Raises
@@ -226,7 +226,7 @@ class NeuronExplorer(GridWidget):
 
     def _column(self, neuron: Any) -> int:
         self._patterns.row(self._patterns.layers[0], neuron)
-        return self._patterns.neurons.index(neuron)
+        return self._patterns.neurons.index(int(neuron))
 
 
 def _patterns(source: Any, prompts: Any, made: Mapping[str, Any]) -> NeuronPatterns:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resid_widgets import tasks
-from resid_widgets.analysis.grid import whole_number
 from resid_widgets.analysis.probing.probe import probe
 from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.sweeps.sweep import Progress
@@ -21,6 +20,7 @@ from resid_widgets.models.collecting.collect import collect
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import structure_of
 from resid_widgets.sites import RESIDUAL
+from resid_widgets.whole import whole_number
 
 POSITIONS = {"given": "each prompt's own", "last": "last", "not_first": "all but the first", "all": "all"}
 """Position rules that the dashboard offers, and what they are called there."""

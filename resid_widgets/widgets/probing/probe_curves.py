@@ -18,6 +18,7 @@ from resid_widgets.analysis.probing.series import Series
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.worker import worker_of
+from resid_widgets.prompts import read
 from resid_widgets.widgets.probing.chart import ProbeChart
 from resid_widgets.widgets.probing.choice import LayerChoice
 from resid_widgets.widgets.probing.content import Behind
@@ -94,7 +95,7 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
         **options: Any,
     ) -> None:
         check_options(options)
-        self._own = None if prompts is None else list(getattr(prompts, "prompts", prompts))
+        self._own = None if prompts is None else read("prompts", prompts).prompts
         self._options, given_pairs = options, list(getattr(pairs, "pairs", pairs) or ())
         if isinstance(source, ResidualModel) or hasattr(source, "original_model"):
             model = as_model(source)

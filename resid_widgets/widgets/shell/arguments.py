@@ -10,6 +10,7 @@ from typing import Any
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import as_model
 from resid_widgets.models.runs.run import Run
+from resid_widgets.whole import whole
 from resid_widgets.widgets.shell.traits import Option
 
 
@@ -79,4 +80,9 @@ def bind(
     elif prompt is None:
         as_model(source)  # says what is wrong with something that is no model at all
         raise InputError.about("prompt", None, "a model needs a text to run on", f"rw.{name}(model, 'Some text').")
-    return prompt, options
+    return prompt, settled(options)
+
+
+def settled(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with whole numbers of NumPy and PyTorch as Python's, which every host can carry."""
+    return {name: value if (number := whole(value)) is None else number for name, value in options.items()}

@@ -120,6 +120,7 @@ class ResidWidget(Exports):
         """
         self._open()
         arguments.refuse_unknown(type(self), options)
+        options = arguments.settled(options)
         if self._on_another_worker():
             what = f"change {', '.join(options)}"
             self._enqueue(what, lambda job: self._update(lambda old: self._changing(old, options), job))

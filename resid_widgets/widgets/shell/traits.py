@@ -8,6 +8,7 @@ from typing import Any
 import traitlets
 
 from resid_widgets.errors import InputError
+from resid_widgets.whole import whole
 
 
 class Option(traitlets.TraitType):
@@ -55,10 +56,11 @@ def place(name: str, value: Any, count: int) -> int | None:
     """
     if value is None:
         return None
-    if not _whole(value) or not -count <= value.__index__() < count:
+    number = whole(value)
+    if number is None or not -count <= number < count:
         rule = f"a whole number from 0 to {count - 1} is needed"
         raise InputError.about(name, value, rule, "Negative numbers count from the end; None selects nothing.")
-    return value.__index__() % count
+    return number % count
 
 
 def placed(name: str, value: Any, labels: Sequence[int | str]) -> Any:
@@ -73,17 +75,14 @@ def placed(name: str, value: Any, labels: Sequence[int | str]) -> Any:
         return None
     if list(labels) == list(range(len(labels))):
         return place(name, value, len(labels))
-    value = value.__index__() if _whole(value) else value
-    if isinstance(value, int) and not isinstance(value, bool) and -len(labels) <= value < 0:
-        return labels[value]
+    number = whole(value)
+    value = value if number is None else number
+    if number is not None and -len(labels) <= number < 0:
+        return labels[number]
     if isinstance(value, bool) or not isinstance(value, int | str) or value not in labels:
         some = [*map(str, labels[:12]), *(["..."] if len(labels) > 12 else [])]
         raise InputError.about(name, value, f"there is {', '.join(some)}", "Choose one of them; None selects nothing.")
     return value
-
-
-def _whole(value: Any) -> bool:
-    return not isinstance(value, bool) and hasattr(value, "__index__")
 
 
 def same(a: Any, b: Any) -> bool:
