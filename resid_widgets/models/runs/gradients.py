@@ -13,6 +13,7 @@ from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import Action
 from resid_widgets.models.runs.run import Run
+from resid_widgets.models.trouble import refused_by_name
 
 
 def gradients_of(
@@ -46,7 +47,7 @@ def gradients_of(
     InputError
         If the model bears hooks that are not ours or is in train mode.
     UnsupportedModelError
-        If a hook does not fire exactly once.
+        If a hook does not fire exactly once, or the model gives no gradient.
     """
     model = run.model
     written = "attn_out" if component == "resid_mid" else component
@@ -57,7 +58,9 @@ def gradients_of(
     with model.lock, plain_state(), torch.enable_grad():
         logits = forward(model, run.token_ids, actions, last_only=last_only, allow_hooks=allow, gradients=True)
         read = logits[[0] * len(positions)] if last_only else logits[list(positions)]
-        found = torch.autograd.grad(measure(read[None]).sum(), [probes[layer] for layer in layers], allow_unused=True)
+        total, leaves = measure(read[None]).sum(), [probes[layer] for layer in layers]
+        with refused_by_name(model.name, f"it gives no gradient with respect to {component}"):
+            found = torch.autograd.grad(total, leaves, allow_unused=True)
     shapes = {layer: run.activation(component, layer).shape for layer in layers}
     return {
         layer: (torch.zeros_like(probes[layer]) if gradient is None else gradient).reshape(shapes[layer]).detach()
