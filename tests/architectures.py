@@ -68,7 +68,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "stablelm": _LLAMA,
     "olmo": _LLAMA,
     "olmo2": _LLAMA,
-    "granite": {**_LLAMA, "residual_multiplier": 0.5, "logits_scaling": 2.0, "embedding_multiplier": 3.0},
+    "granite": {
+        **_LLAMA,
+        "residual_multiplier": 0.5,
+        "logits_scaling": 2.0,
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+    },
     "mixtral": {**_LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2},
     "starcoder2": _LLAMA,
     "cohere": {**_LLAMA, "logit_scale": 0.25},
@@ -152,14 +158,175 @@ MIXED: dict[str, dict[str, Any]] = {
     "gemma3_text both ways, two layers": {**_BOTH_WAYS, "num_hidden_layers": 2},
 }
 
-# What TransformerLens 4.3 cannot bridge truthfully, and a word of the reason that the user is told.
-REFUSED = {
-    "falcon new decoder": "cannot bridge",
-    "opt post-norm": "does not run",
+# What people use today.
+_MLA = {
+    **_LLAMA,
+    "num_key_value_heads": 4,
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 24,
+    "n_shared_experts": 1,
+    "first_k_dense_replace": 2,
+    "n_group": 1,
+    "topk_group": 1,
+}
+_LINEAR = {
+    **_LLAMA,
+    "layer_types": ["linear_attention"] * 3 + ["full_attention"],
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+}
+_SSM = {
+    "mamba_n_heads": 4,
+    "mamba_d_head": 16,
+    "mamba_d_state": 8,
+    "mamba_n_groups": 1,
+    "mamba_chunk_size": 8,
+}
+_STATES = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 4, "state_size": 8, **_IDS}
+TODAY: dict[str, dict[str, Any]] = {
+    "deepseek_v2": {**_MLA, "head_dim": 8},
+    "deepseek_v3": _MLA,
+    "deepseek_v3 dense": {**_MLA, "first_k_dense_replace": 4},
+    "glm": {**_LLAMA, "head_dim": 8},
+    "glm4": {**_LLAMA, "head_dim": 8},
+    "exaone4": {
+        **_LLAMA,
+        "head_dim": 8,
+        "sliding_window": 4,
+        "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
+    },
+    "hunyuan_v1_dense": {**_LLAMA, "head_dim": 8},
+    "ernie4_5": {**_LLAMA, "head_dim": 8},
+    "bitnet": _LLAMA,
+    "seed_oss": {**_LLAMA, "head_dim": 8},
+    "nemotron": _LLAMA,
+    "minimax_m2": {**_LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8},
+    "mpt": {"vocab_size": 97, "d_model": 32, "n_heads": 4, "n_layers": 4, "max_seq_len": 64, **_IDS},
+    "xglm": {
+        "vocab_size": 97,
+        "d_model": 32,
+        "attention_heads": 4,
+        "num_layers": 4,
+        "ffn_dim": 48,
+        "max_position_embeddings": 64,
+        **_IDS,
+    },
+    "olmo_hybrid": _LINEAR,
+}
+
+# What cannot be shown truthfully, and a word of the reason that the user is told.
+REFUSED: dict[str, str] = {
+    "falcon new decoder": "cannot bridge a FalconForCausalLM .*split_with_sizes",
+    "opt post-norm": "bridge fails",
     "opt projected": "no ln_final",
 }
+_NO_ATTENTION, _UNKNOWN = "at layer 0, which is made of .*: it has no attention", "it knows no such models"
+_ENCODER = {**_NEOX, "intermediate_size": 48}
+REFUSED_TODAY: dict[str, tuple[dict[str, Any], str]] = {
+    "qwen3_next": (
+        {**_LINEAR, **_MOE, "head_dim": 8, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 24},
+        _NO_ATTENTION,
+    ),
+    "qwen3_5_text": ({**_LINEAR, "head_dim": 8}, _NO_ATTENTION),
+    "lfm2": ({**_LLAMA, "layer_types": ["conv", "full_attention"] * 2}, _NO_ATTENTION),
+    "granitemoehybrid": (
+        {
+            **_LLAMA,
+            **_SSM,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "shared_intermediate_size": 24,
+            "layer_types": ["mamba", "attention"] * 2,
+        },
+        _NO_ATTENTION,
+    ),
+    "granitemoehybrid attention only": (
+        {**_LLAMA, **_SSM, "num_local_experts": 0, "shared_intermediate_size": 24, "layer_types": ["attention"] * 4},
+        "bridge fails .*rotary_emb",
+    ),
+    "jamba": (
+        {
+            **_LLAMA,
+            "num_experts": 2,
+            "num_experts_per_tok": 1,
+            "attn_layer_period": 2,
+            "attn_layer_offset": 1,
+            "mamba_d_state": 8,
+            "mamba_dt_rank": 4,
+            "use_mamba_kernels": False,
+        },
+        _NO_ATTENTION,
+    ),
+    "mamba": (_STATES, _NO_ATTENTION),
+    "mamba2": ({**_STATES, "num_heads": 4, "head_dim": 16, "n_groups": 1, "chunk_size": 8}, _NO_ATTENTION),
+    "rwkv": ({**_STATES, "attention_hidden_size": 32, "intermediate_size": 48, "context_length": 64}, _NO_ATTENTION),
+    "recurrent_gemma": ({**_LLAMA, "head_dim": 8, "lru_width": 32}, "no attn_out at layer 0"),
+    "falcon_h1": (
+        {**_LLAMA, **_SSM, "mamba_d_ssm": 64},
+        "attention and MLP do not add up",
+    ),
+    "gemma3n_text": (
+        {
+            **_LLAMA,
+            "head_dim": 8,
+            "sliding_window": 4,
+            "vocab_size_per_layer_input": 97,
+            "hidden_size_per_layer_input": 8,
+            "laurel_rank": 4,
+            "num_kv_shared_layers": 0,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "activation_sparsity_pattern": [0.0] * 4,
+        },
+        _UNKNOWN,
+    ),
+    "gemma4_text input for each layer": (
+        {**_GEMMA4, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 97},
+        "attention and MLP do not add up",
+    ),
+    "granitemoeshared": (
+        {**_LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2, "shared_intermediate_size": 24},
+        _UNKNOWN,
+    ),
+    "phimoe": ({**_LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2}, _UNKNOWN),
+    "hunyuan_v1_moe": ({**_LLAMA, "head_dim": 8, "num_experts": 4, "moe_topk": 2}, _UNKNOWN),
+    "codegen": ({**_GPT2, "rotary_dim": 4, "n_positions": 128}, "bridge fails .*embed_positions"),
+    "gpt_neox without attention bias": ({**_NEOX, "attention_bias": False}, r"cannot bridge .*\(AssertionError\)"),
+    "openai-gpt": (_GPT2, "no ln_final"),
+    "deepseek_v3 heads that do not fit": ({**_MLA, "head_dim": 6}, "Hugging Face's own model fails"),
+    "bert": (_ENCODER, "A norm stands on the stream itself"),
+    "bert without head": (_ENCODER, "this bert model cannot be shown: it is an encoder"),
+    "bert as a decoder": ({**_ENCODER, "is_decoder": True}, "A norm stands on the stream itself"),
+    "roberta as a decoder": ({**_ENCODER, "is_decoder": True}, _UNKNOWN),
+    "t5": (
+        {"vocab_size": 97, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, **_IDS},
+        "an encoder and a decoder",
+    ),
+    "vit": ({**_ENCODER, "image_size": 32, "patch_size": 8}, "it does not predict a next token"),
+}
+REFUSED |= {family: reason for family, (_, reason) in REFUSED_TODAY.items()}
+# Where another head than that of a next-token model, or none, is meant.
+_HEADS = {
+    "bert": "AutoModelForMaskedLM",
+    "bert without head": "AutoModel",
+    "t5": "AutoModelForSeq2SeqLM",
+    "vit": "AutoModelForImageClassification",
+}
+ALL = FAMILIES | MIXED | TODAY | {family: config for family, (config, _) in REFUSED_TODAY.items()}
+
+# Hybrids, whose edited runs are full passes.
+FULL_PASSES = {"olmo_hybrid"} | {family for family in MIXED if "both ways" in family}
 PARALLEL = {"gptj", "gpt_neox", "falcon", "phi", "cohere", "stablelm parallel", "cohere2"}
-MIXTURES = {"mixtral", "olmoe", "qwen3_moe", "qwen2_moe", "gemma4_text experts beside", "gpt_oss", "granitemoe"}
+MIXTURES = {"mixtral", "olmoe", "qwen3_moe", "qwen2_moe", "gemma4_text experts beside", "gpt_oss", "granitemoe"} | {
+    "minimax_m2"
+}
 # Sites whose write does not reach the computation, found out by the self-test.
 REFUSED_WRITES = {
     "gpt_neo": {"pattern"},
@@ -169,8 +336,11 @@ REFUSED_WRITES = {
     "gemma4_text wide heads": {"pattern"},
     "gemma4_text keys as values": {"pattern"},
     "llama4_text": {"pattern"},
-    # What attention writes reaches the router past the norm before the MLP, where the self-test cannot follow it.
-    "gemma4_text experts beside": {"mlp_post", "pattern", "attn_out", "resid_mid"},
+    "gemma4_text experts beside": {"mlp_post", "pattern"},
+    "bitnet": {"pattern"},  # a norm over all heads stands between what they give and what is projected
+    "xglm": {"pattern"},
+    # TransformerLens shows q, k and v of latent attention heads first, positions and both of its parts inside.
+    **{key: {"q", "k", "v"} for key in ("deepseek_v2", "deepseek_v3", "deepseek_v3 dense")},
 }
 # The same for some layers only.
 REFUSED_AT: dict[str, set[tuple[str, int]]] = {
@@ -179,6 +349,9 @@ REFUSED_AT: dict[str, set[tuple[str, int]]] = {
     "ernie4_5_moe": {("mlp_post", 1), ("mlp_post", 3)},
     "glm4_moe": {("mlp_post", 1), ("mlp_post", 2), ("mlp_post", 3)},
     "llama4_text": {("mlp_post", 1), ("mlp_post", 3)},
+    "deepseek_v2": {("mlp_post", 2), ("mlp_post", 3)},
+    "deepseek_v3": {("mlp_post", 2), ("mlp_post", 3)},
+    "olmo_hybrid": {(name, layer) for name in ("q", "k", "v", "z", "pattern") for layer in range(3)} | {("pattern", 3)},
 }
 
 
@@ -189,13 +362,14 @@ def refused_writes(family: str, n_layers: int) -> set[tuple[str, int]]:
 
 
 def build(family: str, seed: int = 0) -> Any:
-    """Return a random Hugging Face causal LM of `family` (the first word is its model type), in eval mode, float32."""
+    """Return a random Hugging Face model of `family` (the first word is its model type), in eval mode, float32."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    import transformers
 
-    config = AutoConfig.for_model(family.split()[0], **(FAMILIES | MIXED)[family])
+    config = transformers.AutoConfig.for_model(family.split()[0], **ALL[family])
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    head = getattr(transformers, _HEADS.get(family, "AutoModelForCausalLM"))
+    model = head.from_config(config, attn_implementation="eager")
     # The default initialisation is so small that a lost write would hardly show.
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

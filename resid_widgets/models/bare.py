@@ -18,13 +18,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
-from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.forward import call_options, forward, rows_of
 from resid_widgets.models.hooks import Action, fired_once, plain_hooks, without_foreign_hooks
 from resid_widgets.models.layers.shapes import layers_with
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import probe_ids, relative_gap
+from resid_widgets.models.trouble import TROUBLE, refused_by_name
 from resid_widgets.sites import COMPONENTS, STREAM
 
 _HOOK_TABLES = (
@@ -85,7 +85,7 @@ class BareModel:
             If one is not called exactly once.
         """
         tokens = torch.tensor([list(ids)], device=self._model.device)
-        with self.acting(actions):
+        with self.acting(actions), refused_by_name(self._model.name, f"a pass of {len(ids)} tokens fails"):
             output = self.root(input_ids=tokens, **call_options(self.root, last_only))
         return rows_of(output.logits, last_only)
 
@@ -150,7 +150,7 @@ def _compare(model: ResidualModel, names: Sequence[str]) -> dict[str, bool]:
         bare = BareModel(model)
         reads = {name: partial(found.__setitem__, name) for name in names if bare.offers(name)}
         same = torch.equal(bare.forward(ids, reads, last_only=False), logits)
-    except (UnsupportedModelError, RuntimeError, LookupError, TypeError, ValueError, AttributeError):
+    except TROUBLE:
         same = False  # a model whose code leans on the bridge: that is what the bridge is for
     # Where TransformerLens shows a value in another shape (heads apart), it is not the same.
     return {name: same and name in found and torch.equal(found[name], expected[name]) for name in names}
@@ -186,7 +186,7 @@ def _find_bare_components(model: ResidualModel) -> set[str]:
         seen: dict[str, Tensor] = {}
         try:
             bare.forward(ids, {name: partial(seen.__setitem__, name) for name in of}, last_only=True)
-        except (UnsupportedModelError, RuntimeError, LookupError, TypeError, ValueError, AttributeError):
+        except TROUBLE:
             continue  # its code calls another module than the one that TransformerLens names
         pairs = [(seen[name].reshape(len(ids), -1), expected[name].reshape(len(ids), -1)) for name in of]
         if component != "pattern" and all(

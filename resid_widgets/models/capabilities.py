@@ -15,6 +15,7 @@ from resid_widgets.models.hooks import Action
 from resid_widgets.models.layers.shapes import head_count, layers_with, why_not
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.structure import probe_ids, relative_gap, structure_of
+from resid_widgets.models.trouble import TROUBLE
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,10 @@ def _gradients_flow(model: ResidualModel, ids: list[int]) -> bool:
         logits = forward(model, ids, {model.hook_name("resid_pre", 0): make_leaf}, allow_hooks=True, gradients=True)
         if not logits.requires_grad:
             return False
-        (gradient,) = torch.autograd.grad(logits.float().logsumexp(-1).sum(), leaf, allow_unused=True)
+        try:
+            (gradient,) = torch.autograd.grad(logits.float().logsumexp(-1).sum(), leaf, allow_unused=True)
+        except TROUBLE:
+            return False
     return gradient is not None and bool(gradient.isfinite().all()) and bool(gradient.abs().max() > 0)
 
 

@@ -60,7 +60,7 @@ def require_offered(model: ResidualModel, component: str) -> None:
     require_in_stream(model, component)
     if not layers_with(model, component):
         rule = f"no layer of {model.name} has any: {why_not(model, component, 0)}"
-        raise InputError.about("component", component, rule, "Leave it out of keep.")
+        raise InputError.about("component", component, rule, "Choose another component.")
 
 
 def require_in_stream(model: ResidualModel, component: str) -> None:

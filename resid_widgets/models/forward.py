@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.hooks import Action, hooked, refuse_foreign_hooks
 from resid_widgets.models.model import ResidualModel
+from resid_widgets.models.trouble import refused_by_name
 
 
 def forward(
@@ -42,7 +43,8 @@ def forward(
         tokens = torch.tensor([list(ids)], device=model.device)
         with plain_pass(), torch.set_grad_enabled(gradients), hooked(model, actions or {}):
             options = call_options(model.bridge.original_model, last_only)
-            logits = model.bridge(tokens, return_type="logits", **options)
+            with refused_by_name(model.name, f"a pass of {len(ids)} tokens through TransformerLens' bridge fails"):
+                logits = model.bridge(tokens, return_type="logits", **options)
         if not allow_hooks:
             refuse_foreign_hooks(model)  # another thread may have put one on meanwhile
     return rows_of(logits, last_only)

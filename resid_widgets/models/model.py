@@ -17,6 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.tokenize import bos_added_by_default, piece_text, single_token_id
+from resid_widgets.models.trouble import refused_by_name
 from resid_widgets.models.unembedding import logits_of
 from resid_widgets.models.weights import fingerprint, modules_under
 from resid_widgets.sites import HOOK_NAMES
@@ -219,7 +220,7 @@ class ResidualModel:
             float32 (float64 for a float64 model).
         """
         flat = h.reshape(1, -1, h.shape[-1]).to(self.device, self.dtype)
-        with self.lock:
+        with self.lock, refused_by_name(self.name, "unembedding fails"):
             logits = logits_of(self.bridge, flat, token_ids, self._shared.facts, self.gap_limit)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return logits.reshape(*h.shape[:-1], logits.shape[-1])

@@ -107,10 +107,13 @@ def structure_of(model: ResidualModel) -> Structure:
 def _find(model: ResidualModel) -> Structure:
     layers = range(model.n_layers)
     needed = ("resid_pre", "resid_post", "attn_out", "mlp_out")
-    missing = [f"{c} at layer {n}" for c in needed for n in layers if not model.has(c, n)][:1]
-    missing += [part for part in ("embed", "ln_final", "unembed") if not hasattr(model.bridge, part)]
+    missing = [part for part in ("embed", "blocks", "ln_final", "unembed") if not hasattr(model.bridge, part)]
+    missing = missing or [f"{c} at layer {n}" for c in needed for n in layers if not model.has(c, n)][:1]
     if missing:
-        raise UnsupportedModelError(f"{model.name} cannot be shown: TransformerLens offers no {', '.join(missing)}.")
+        why = _without_attention(model, missing[0])
+        raise UnsupportedModelError(
+            f"{model.name} cannot be shown: TransformerLens offers no {', '.join(missing)}{why}."
+        )
     ids = probe_ids(model.d_vocab, model.n_ctx)
     sequential = {model.has("resid_mid", n) for n in layers}
     if len(sequential) > 1:
@@ -121,12 +124,7 @@ def _find(model: ResidualModel) -> Structure:
 
     places = [(c, n) for c in components for n in layers]
     actions: dict[str, Action] = {model.hook_name(*place): partial(seen.__setitem__, place) for place in places}
-    try:
-        logits = forward(model, ids, actions, last_only=False, allow_hooks=True)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise UnsupportedModelError(f"{model.name}: TransformerLens' bridge of it does not run ({error}).") from error
+    logits = forward(model, ids, actions, last_only=False, allow_hooks=True)
     limit = model.gap_limit
     worst, finite = 0.0, True
     for layer in layers:
@@ -143,7 +141,7 @@ def _find(model: ResidualModel) -> Structure:
         if finite and not gap <= limit:
             raise UnsupportedModelError(
                 f"{model.name}: at layer {layer} attention and MLP do not add up to the stream "
-                f"(relative gap {gap:.1e}, limit {limit:.0e}). Its blocks are built in a way we cannot show truthfully."
+                f"(relative gap {gap:.1e}, limit {limit:.0e}). {_why_no_sum(model, ids, layer, parts['resid_post'])}"
             )
         worst = worst_gap(worst, gap)
     exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -154,6 +152,27 @@ def _find(model: ResidualModel) -> Structure:
             f"(relative gap {lens_gap:.1e}, limit {limit:.0e}), so a logit lens would be wrong."
         )
     return Structure(parallel, components, _is_causal(model, ids, seen), worst_gap(worst, lens_gap), lens_gap)
+
+
+def _without_attention(model: ResidualModel, missing: str) -> str:
+    """Return of what a block is made that has no attention: a state-space, convolutional or recurrent layer."""
+    component, _, layer = missing.partition(" at layer ")
+    parts = list(getattr(model.bridge.blocks[int(layer)], "submodules", {})) if layer else []
+    if component != "attn_out" or not parts or "attn" in parts:
+        return ""
+    return f", which is made of {', '.join(parts)}: it has no attention"
+
+
+def _why_no_sum(model: ResidualModel, ids: list[int], layer: int, post: Tensor) -> str:
+    """Return why a block's parts are not the stream that leaves it, where that can be told."""
+    given: list[Tensor] = []
+    names = [n for n in model.hooks if n.startswith(f"blocks.{layer}.ln") and n.endswith(".hook_out")]
+    forward(model, ids, dict.fromkeys(names, given.append), allow_hooks=True)
+    if any(torch.equal(value, post) for value in given):
+        return (
+            "A norm stands on the stream itself, after each addition as in BERT, so it is no sum of what layers write."
+        )
+    return "Its blocks are built in a way we cannot show truthfully."
 
 
 def _is_causal(model: ResidualModel, ids: list[int], seen: Mapping[tuple[str, int], Tensor]) -> bool:

@@ -30,6 +30,7 @@ _ATTENTION = ("self_attn", "attn", "attention", "self_attention")
 _Z = ("o_proj", "out_proj", "c_proj", "dense")
 _NEURONS = ("down_proj", "c_proj", "fc_out", "fc2", "dense_4h_to_h")
 _MIDDLE = ("post_attention_layernorm", "ln_2", "final_layer_norm")
+_BESIDE = ("router", "pre_feedforward_layernorm_2")  # Gemma 4's experts read the stream past the MLP's norm
 _MIDDLE_OF = {"olmo2": "mlp", "olmo3": "mlp"} | dict.fromkeys(
     ("gemma2", "gemma3_text", "gemma4_text"), "pre_feedforward_layernorm"
 )
@@ -123,6 +124,7 @@ class _Layer:
             family = self.plain.family.split()[0]
             middle = [_MIDDLE_OF[family]] if family in _MIDDLE_OF else _MIDDLE
             handles.append(_before(_named(block, middle), self.middle))
+            handles += [_before(m, self.beside) for name, m in block.named_children() if name in _BESIDE]
         inside = [m for m in attention.modules() if m is not attention]
         names = {path.split(".")[-1]: module for path, module in attention.named_modules()}
         assert len(inside) >= 2
@@ -154,6 +156,9 @@ class _Layer:
         # A sum and a difference round: where nothing is edited, nothing changes.
         touched = any(layer == self.layer and name == "attn_out" for name, layer, _ in self.edits)
         self.new_middle = self.changed("resid_mid", before + attn_out if touched else self.old_middle)
+        return self.new_middle.reshape(value.shape)
+
+    def beside(self, value: Tensor) -> Tensor:
         return self.new_middle.reshape(value.shape)
 
     def leaving(self, value: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from resid_widgets.errors import InputError, UnsupportedModelError
+from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.bare import BareModel, proven
 from resid_widgets.models.forward import call_options
@@ -20,6 +20,7 @@ from resid_widgets.models.hooks import hooked, refuse_foreign_hooks
 from resid_widgets.models.layers.shapes import layers_with, site_shape, split
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import probe_ids, relative_gap
+from resid_widgets.models.trouble import TROUBLE, refused_by_name
 
 Place = tuple[str, int]
 """Component and layer."""
@@ -93,14 +94,15 @@ def _pass(
         found[place] = split(value, len(rows), length, site_shape(model, *place)).reshape(tokens.numel(), -1)[at]
 
     actions = {model.hook_name(*place): partial(keep, place) for place in places}
+    failed = f"a pass of {len(rows)} prompts of {length} tokens fails"
     with plain_pass():
         if bare:
             copy = BareModel(model)
-            with copy.acting(actions):
+            with copy.acting(actions), refused_by_name(model.name, failed):
                 copy.root(input_ids=tokens, **call_options(copy.root, last_only=True))
         else:
             options = call_options(model.bridge.original_model, last_only=True)
-            with hooked(model, actions):
+            with hooked(model, actions), refused_by_name(model.name, failed):
                 model.bridge(tokens, return_type="logits", **options)
     return found
 
@@ -126,6 +128,6 @@ def _rows_stay_apart(model: ResidualModel, places: Sequence[Place], bare: bool) 
         together = _pass(model, [one, other], [everything, everything], places, bare)
         apart = [_pass(model, [row], [everything], places, bare) for row in (one, other)]
         gaps = [relative_gap(together[place], torch.cat([row[place] for row in apart])) for place in places]
-    except (UnsupportedModelError, RuntimeError, LookupError, TypeError, ValueError, AttributeError):
+    except TROUBLE:
         return False  # a model whose code takes one prompt at a time
     return all(gap <= model.gap_limit for gap in gaps)

@@ -117,7 +117,8 @@ def _test_write(
         except UnsupportedModelError as error:
             return Write(component, False, float("nan"), str(error))
         if moved == 0:
-            return Write(component, False, gap, "the write has no effect")
+            why = ", as what is shown there is a copy" if component == "pattern" else ""
+            return Write(component, False, gap, f"the write has no effect{why}")
         if not gap <= model.gap_limit:
             return Write(component, False, gap, f"it does not do what plain PyTorch does (gap {gap:.0e})")
         worst = max(worst, gap)
@@ -131,7 +132,7 @@ def _compare(
     ids = probe_ids(model.d_vocab, model.n_ctx)
     pos = len(ids) // 2
     recorded: dict[str, Tensor] = {}
-    names = [c for c in (component, "z") if model.has(c, layer)]
+    names = [c for c in (component, "z", "attn_out") if model.has(c, layer)]
     reading: dict[str, Action] = {model.hook_name(c, layer): partial(recorded.__setitem__, c) for c in names}
     base = forward(model, ids, reading, last_only=False, allow_hooks=True)
     value = recorded[component]
@@ -154,6 +155,9 @@ def _compare(
     else:
         through_bridge = shift
         edits = _edit_stream(model, component, layer, plain, shift)
+        if component in ("attn_out", "resid_mid"):
+            giver = _giver(model, layer, plain, reference, ids, recorded["attn_out"])
+            edits = edits if giver is None else [(giver, "out", shift)]
     # TransformerLens' resid_mid is only the MLP's input. Ours is the stream: it is written where attention adds to it.
     hook = model.hook_name("attn_out" if component == "resid_mid" else component, layer)
     ours = forward(model, ids, {hook: through_bridge}, last_only=False, allow_hooks=True)
@@ -193,6 +197,28 @@ def _edit_stream(
         owner = owner.submodules[part]
         path = f"{path}.{owner.name}"
     return [(plain.called[path], "in", shift), end]
+
+
+def _giver(
+    model: ResidualModel,
+    layer: int,
+    plain: PlainModules,
+    reference: nn.Module | None,
+    ids: Sequence[int],
+    written: Float[Tensor, "1 pos d_model"],
+) -> nn.Module | None:
+    """Find the plain module that gives exactly what attention writes; whatever reads that, has it from there."""
+    found: list[nn.Module] = []
+
+    def look(module: nn.Module, value: object) -> None:
+        if isinstance(value, Tensor) and value.shape == written.shape:
+            found.extend([module] if relative_gap(value, written) <= model.gap_limit else [])
+
+    path = f"{blocks_path(model)}.{layer}."
+    below = [module for name, module in plain.called.items() if name.startswith(path)]
+    with plain_hooks([(module, "out", partial(look, module)) for module in below]):
+        _reference_logits(model, ids, reference)
+    return next(iter(found), None)
 
 
 def _edit_by_value(

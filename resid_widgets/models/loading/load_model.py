@@ -22,6 +22,7 @@ from resid_widgets.models.loading.packaged import PACKAGED, packaged_file
 from resid_widgets.models.loading.placement import device_of, dtype_of
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.structure import probe_ids, relative_gap, structure_of
+from resid_widgets.models.trouble import refused_by_name
 
 TINY = Path(__file__).parents[1] / "tiny" / "weights"
 """The bundled model, an ordinary local folder."""
@@ -194,12 +195,13 @@ def _pair(source: Any) -> tuple[Any, Any]:
         raise InputError.about(
             "source", kinds, "this hf_model already lives in a TransformerBridge", "Give the bridge itself."
         )
-    if source[0].get_output_embeddings() is None:
+    without_head = source[0].get_output_embeddings() is None
+    if without_head or getattr(source[0].config, "is_encoder_decoder", False):
+        check_kind(kinds[0], source[0].config)  # a head would not help what predicts no next token
+    if without_head:
         raise UnsupportedModelError(
             f"{kinds[0]} gives no logits. Load it with its language-model head: AutoModelForCausalLM."
         )
-    if getattr(source[0].config, "is_encoder_decoder", False):
-        check_kind(kinds[0], source[0].config)
     return source[0], source[1]
 
 
@@ -207,14 +209,17 @@ def _bridge(hf_model: Any, tokenizer: Any, name: str, notes: tuple[str, ...] = (
     from transformer_lens.model_bridge.sources import build_bridge_from_module
     from transformer_lens.utilities.attn_implementation import force_eager_attention
 
-    force_eager_attention(hf_model)
     # What the object is, before what its config says: a folder of GPT2Model loads as GPT2LMHeadModel.
     names = [c.__name__ for c in type(hf_model).__mro__] + (getattr(hf_model.config, "architectures", None) or [])
     architecture = next((n for n in names if n in SUPPORTED_ARCHITECTURES), names[0])
+    if architecture not in SUPPORTED_ARCHITECTURES:
+        raise UnsupportedModelError(f"{name}: TransformerLens cannot bridge a {architecture}: it knows no such models.")
     training = hf_model.training
+    with refused_by_name(name, "TransformerLens cannot have its attention computed eagerly"):
+        force_eager_attention(hf_model)
     ids = probe_ids(hf_model.config.get_text_config().vocab_size, None)
-    before = None if training else _plain_logits(hf_model, ids)
-    try:
+    before = None if training else _plain_logits(hf_model, ids, name)
+    with refused_by_name(name, f"TransformerLens cannot bridge a {architecture}"):
         # Not boot_transformers: without a tokenizer it goes to the hub for one, and it tells one to add a BOS.
         bridge = build_bridge_from_module(
             hf_model,
@@ -224,12 +229,6 @@ def _bridge(hf_model: Any, tokenizer: Any, name: str, notes: tuple[str, ...] = (
             tokenizer=_offline_copy(tokenizer),
             model_name=name,
         )
-    except torch.OutOfMemoryError:
-        raise
-    except (ValueError, KeyError, RuntimeError, AttributeError) as error:
-        raise UnsupportedModelError(
-            f"{name}: TransformerLens cannot bridge a {architecture} ({type(error).__name__}: {error})."
-        ) from error
     bridge.train(training)
     model = _proved(ResidualModel(bridge, tokenizer=tokenizer, name=name, notes=notes))
     if before is not None:
@@ -243,9 +242,15 @@ def _bridge(hf_model: Any, tokenizer: Any, name: str, notes: tuple[str, ...] = (
     return model
 
 
-def _plain_logits(hf_model: Any, ids: list[int]) -> torch.Tensor:
+def _plain_logits(hf_model: Any, ids: list[int], name: str) -> torch.Tensor:
     """Logits of the Hugging Face model itself, before the bridge takes it over."""
-    return hf_model(input_ids=torch.tensor([ids], device=hf_model.device), use_cache=False).logits[0]
+    tokens = torch.tensor([ids], device=hf_model.device)
+    with refused_by_name(name, f"a pass of {len(ids)} tokens through Hugging Face's own model fails"):
+        output = hf_model(input_ids=tokens, use_cache=False)
+    logits = getattr(output, "logits", None)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 3 or logits.shape[:2] != tokens.shape:
+        raise UnsupportedModelError(f"{name}: it does not give one row of logits for each token.")
+    return logits[0]
 
 
 def _proved(model: ResidualModel) -> ResidualModel:

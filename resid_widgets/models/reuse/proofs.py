@@ -20,6 +20,7 @@ from resid_widgets.models.reuse.edits import Edit
 from resid_widgets.models.reuse.full_passes import full_pass
 from resid_widgets.models.runs.recording import Recording
 from resid_widgets.models.structure import probe_ids, relative_gap, worst_gap
+from resid_widgets.models.trouble import TROUBLE, in_short
 
 _MANY = 10**9
 
@@ -61,8 +62,8 @@ def _prove(model: ResidualModel, components: list[str]) -> dict[str, Proof]:
     """Run the three general proofs (named ``""``) and one for each component."""
     try:
         recording = Recording(model, probe_ids(model.d_vocab, model.n_ctx))
-    except _TROUBLE as error:
-        return dict.fromkeys(components, Proof(math.nan, f"its run cannot be recorded ({_short(error)})"))
+    except TROUBLE as error:
+        return dict.fromkeys(components, Proof(math.nan, f"its run cannot be recorded ({in_short(error)})"))
     found = {}
     for component in components:
         steps = _GENERAL if component == "" else {f"an edit of {component}": _edit_of(component)}
@@ -71,21 +72,14 @@ def _prove(model: ResidualModel, components: list[str]) -> dict[str, Proof]:
         for name, step in steps.items():
             try:
                 gaps.append(step(recording))
-            except _TROUBLE as error:
-                failed = f"{name} does not run ({_short(error)})"
+            except TROUBLE as error:
+                failed = f"{name} does not run ({in_short(error)})"
                 break
             if not gaps[-1] <= model.gap_limit:
                 failed = f"{name} differs from a full pass (gap {gaps[-1]:.0e})"
                 break
         found[component] = Proof(worst_gap(*gaps), failed)
     return found
-
-
-_TROUBLE = (UnsupportedModelError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, AssertionError)
-
-
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
 
 
 def base_replay(recording: Recording) -> float:

@@ -14,6 +14,7 @@ from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import Action
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.runs.same_model import require_same_logits
+from resid_widgets.models.trouble import refused_by_name
 
 
 def gradients_of(
@@ -47,7 +48,7 @@ def gradients_of(
     InputError
         If the model bears hooks that are not ours, is in train mode, or does not give the run's logits any more.
     UnsupportedModelError
-        If a hook does not fire exactly once.
+        If a hook does not fire exactly once, or the model gives no gradient.
     """
     model = run.model
     written = "attn_out" if component == "resid_mid" else component
@@ -59,7 +60,9 @@ def gradients_of(
         logits = forward(model, run.token_ids, actions, last_only=last_only, allow_hooks=allow, gradients=True)
         require_same_logits(model, run.provenance, run.final_logits, logits[-1].detach())
         read = logits[[0] * len(positions)] if last_only else logits[list(positions)]
-        found = torch.autograd.grad(measure(read[None]).sum(), [probes[layer] for layer in layers], allow_unused=True)
+        total, leaves = measure(read[None]).sum(), [probes[layer] for layer in layers]
+        with refused_by_name(model.name, f"it gives no gradient with respect to {component}"):
+            found = torch.autograd.grad(total, leaves, allow_unused=True)
     shapes = {layer: run.activation(component, layer).shape for layer in layers}
     return {
         layer: (torch.zeros_like(probes[layer]) if gradient is None else gradient).reshape(shapes[layer]).detach()

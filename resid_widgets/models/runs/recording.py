@@ -20,6 +20,7 @@ from resid_widgets.models.hooks import Action, cache_by_both_names, hooked, plai
 from resid_widgets.models.memory import storage_bytes
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import blocks_path
+from resid_widgets.models.trouble import refused_by_name
 
 
 class Prefix(DynamicCache):
@@ -83,8 +84,10 @@ def _suffix_of(name: str, value: Any, hidden: Tensor, prefix: Prefix) -> Any:
         return value
     if name == "alibi":  # [batch * head, 1, key] or [batch, head, 1, key]: that of the one batch row, for each row
         return value.repeat(rows, *(1 for _ in value.shape[1:]))
-    if value.ndim == 4:  # an attention mask [1, 1 or head, query, key]
-        return value[:, :, start:]
+    if name == "position_bias":  # MPT's alibi [head, 1, key], of which its attention takes what it needs
+        return value
+    if value.ndim == 4:  # an attention mask [1, 1 or head, query, key]; some want one for each row
+        return value[:, :, start:].expand(rows, -1, -1, -1)
     if value.ndim == 3:  # cos and sin of rotary embeddings [1, query, d]
         return value[:, start:]
     return value[..., start:]  # position_ids [1, query], cache_position [query]
@@ -135,6 +138,7 @@ class Recording:
             watched_calls([(block, self._note) for block in self.blocks]),
             plain_hooks([(self.blocks[-1], "out", last.append)]),
             self.bare.acting(actions or {}),
+            refused_by_name(model.name, f"a pass of {len(self.ids)} tokens that records keys and values fails"),
         ):
             self.logits = rows_of(root(input_ids=tokens, **options).logits, last_only=True)
         self.stream.append(last[0][0])
@@ -181,14 +185,16 @@ class Recording:
             Whether they act on the bare modules. Otherwise TransformerLens' own block is run, with its hooks.
         """
         args, kwargs = self._calls[layer].replayed(hidden, prefix)
+        alone = refused_by_name(self.model.name, f"block {layer}, run alone, fails")
         if not actions:
-            output = self.blocks[layer](*args, **kwargs)
+            with alone:
+                output = self.blocks[layer](*args, **kwargs)
         elif bare:
-            with self.bare.acting(actions):
+            with self.bare.acting(actions), alone:
                 output = self.blocks[layer](*args, **kwargs)
         else:
             block = self.model.bridge.blocks[layer]
-            with hooked(self.model, actions), cache_by_both_names(block.attn):
+            with hooked(self.model, actions), cache_by_both_names(block.attn), alone:
                 output = block(*args, **kwargs)
         return output[0] if isinstance(output, tuple) else output
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.bare import proven, record
 from resid_widgets.models.components import offered_components, wanted_components
@@ -84,21 +85,24 @@ def run(
         remedy = "Keep fewer components (keep=['resid_post']), or shorten the prompt."
         require_memory(needed, model.device, "memory of the run", remedy)
 
-        recorder = Recorder(model, structure.parallel, kept)
-        actions, recording = recorder.actions(), None
+        recorder, recording = Recorder(model, structure.parallel, kept), None
         plain = not allow_hooks and not model.folded and structure.causal
-        if reuse and plain and not all_logits and proven(model, actions, provenance.weights_hash):
-            recording = Recording(model, prompt_tokens.ids, actions=actions)
-            logits = recording.logits
-        else:
+        if reuse and plain and not all_logits and proven(model, recorder.actions(), provenance.weights_hash):
+            try:
+                recording = Recording(model, prompt_tokens.ids, actions=recorder.actions())
+            except UnsupportedModelError:  # a hybrid's, whose edited runs are full passes: `engine_of` says why
+                recorder = Recorder(model, structure.parallel, kept)
+        if recording is None:
             logits = record(
                 model,
                 prompt_tokens.ids,
-                actions,
+                recorder.actions(),
                 provenance.weights_hash,
                 last_only=not all_logits,
                 allow_hooks=allow_hooks,
             )
+        else:
+            logits = recording.logits
         checks = recorder.checks() + lens_check(model, recorder.final, logits)
         if foreign:
             text = f"hooks that are not ours were on {listed(foreign)}"
