@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import weakref
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.ambient import plain_pass
+from resid_widgets.models.copies import OneProcess, deep_copy, shared_with
 from resid_widgets.models.tokenize import bos_added_by_default, piece_text, single_token_id
 from resid_widgets.models.trouble import refused_by_name
 from resid_widgets.models.unembedding import logits_of
@@ -24,6 +26,8 @@ from resid_widgets.sites import HOOK_NAMES
 
 GAP_LIMITS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference, relative to the largest reference value, that counts as equal in a dtype."""
+
+_TWICE = "Load it a second time: rw.load_model(source)."
 
 
 @dataclass
@@ -55,8 +59,10 @@ def all_locks() -> list[Any]:
         return sorted((shared.lock for shared in list(_shared.values())), key=id)
 
 
-class ResidualModel:
+class ResidualModel(OneProcess):
     """A model whose residual stream can be read, with its true structure found out by running it.
+
+    `copy.copy` is another handle on the same bridge; `copy.deepcopy` is a model of its own, with its own lock.
 
     Parameters
     ----------
@@ -75,6 +81,8 @@ class ResidualModel:
     UnsupportedModelError
         If the model's parts do not add up to what it computes, or it has no residual stream to show.
     """
+
+    INSTEAD = "Load it again in the other process: rw.load_model(source)."
 
     def __init__(
         self,
@@ -95,6 +103,20 @@ class ResidualModel:
         self.name = str(name or given.get("name") or getattr(bridge.cfg, "model_name", None) or "model")
         self.notes = notes or given.get("notes", ())
         given.update(tokenizer=self.tokenizer, name=self.name, notes=self.notes)
+
+    @plain_pass()
+    def __deepcopy__(self, memo: dict[int, Any]) -> ResidualModel:
+        """Return an independent model, as it is now; what is known about it is found out anew."""
+        with self.lock:
+            try:
+                bridge = deep_copy(self.bridge, memo)
+            except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+                raise InputError.about("model", self.name, f"it cannot be copied ({error})", _TWICE) from error
+            if shared := shared_with(bridge, self.bridge):
+                raise InputError.about("model", self.name, f"a copy would share its {shared[0]} with it", _TWICE)
+            tokenizer = copy.deepcopy(self.tokenizer, memo)
+        memo[id(self)] = made = ResidualModel(bridge, tokenizer=tokenizer, name=self.name, notes=self.notes)
+        return made
 
     @property
     def lock(self) -> Any:

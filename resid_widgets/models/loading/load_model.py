@@ -9,17 +9,19 @@ from typing import Any
 import torch
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from resid_widgets.errors import InputError, ResidWidgetsError, UnsupportedModelError
 from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.forward import forward
+from resid_widgets.models.loading.adapters import adapter_base, adapter_on_hub, by_hand, with_adapter
 from resid_widgets.models.loading.folder import check_folder, check_kind
 from resid_widgets.models.loading.gguf import dense_folder
+from resid_widgets.models.loading.live import check_numbers, moved, pair_of, taken
 from resid_widgets.models.loading.packaged import PACKAGED, packaged_file
 from resid_widgets.models.loading.placement import device_of, dtype_of
+from resid_widgets.models.loading.tokenizer import given_tokenizer, offline_copy, own_tokenizer
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.structure import probe_ids, relative_gap, structure_of
 from resid_widgets.models.trouble import refused_by_name
@@ -76,16 +78,12 @@ def load_model(
         raise InputError.about("source", source, "it is empty", "Leave it out for the bundled tiny model.")
     if source is None:
         return _from_folder(TINY, "tiny", tokenizer, wanted_dtype, wanted_device, progress=False)
-    if isinstance(source, (tuple, list, PreTrainedModel)):
-        hf_model, own = _pair(source)
-        if copy:
-            hf_model = copying.deepcopy(hf_model)
-        hf_model = hf_model.to(device=None if device == "auto" else wanted_device, dtype=dtype and wanted_dtype)
-        chosen = own if tokenizer == "auto" else tokenizer
-        return _bridge(hf_model, chosen, hf_model.config.name_or_path or type(hf_model).__name__)
     if not isinstance(source, (str, Path, ResidualModel, TransformerBridge)):
-        rule = "a name, a folder, a .gguf file, (hf_model, tokenizer) or a TransformerBridge is needed"
-        raise InputError.about("source", type(source).__name__, rule, "Leave it out for the bundled tiny model.")
+        given, own = pair_of(source)
+        chosen = given_tokenizer(own if tokenizer == "auto" else tokenizer)
+        hf_model, notes = taken(given, copy)
+        hf_model = moved(hf_model, dtype and wanted_dtype, None if device == "auto" else wanted_device)
+        return _bridge(hf_model, chosen, given.config.name_or_path or type(given).__name__, notes)
     if not isinstance(source, (str, Path)):
         if dtype is not None or device != "auto":
             raise InputError.about(
@@ -93,7 +91,7 @@ def load_model(
             )
         model = as_model(source)
         if tokenizer != "auto":
-            model = ResidualModel(model.bridge, tokenizer=tokenizer, name=model.name)
+            model = ResidualModel(model.bridge, tokenizer=given_tokenizer(tokenizer), name=model.name)
         return _proved(model)
     if str(source) in PACKAGED:
         folder = dense_folder(packaged_file(str(source)), progress=progress)
@@ -107,7 +105,8 @@ def load_model(
         folder = dense_folder(path, progress=progress)
         return _from_folder(folder, path.stem, tokenizer, wanted_dtype, wanted_device, progress)
     if is_folder:
-        check_folder(path)
+        if adapter_base(path) is None:
+            check_folder(path)
         return _from_folder(path, path.resolve().name, tokenizer, wanted_dtype, wanted_device, progress)
     if is_file:
         raise InputError.about(
@@ -127,9 +126,41 @@ def _from_folder(
     progress: bool,
 ) -> ResidualModel:
     """Load a local folder, or a hub name (which transformers resolves to its cache or downloads)."""
+    base = adapter_base(place) if isinstance(place, Path) else None
+    if tokenizer != "auto":
+        tokenizer = given_tokenizer(tokenizer)
     bars = transformers_logging.is_progress_bar_enabled()
     if not progress:
         transformers_logging.disable_progress_bar()
+    try:
+        if base is None:
+            hf_model, notes = _pretrained(place, name, dtype)
+        else:
+            hf_model, notes = with_adapter(_base_model(Path(place), base, dtype), Path(place))
+        if tokenizer == "auto":
+            own = base is None or any(Path(place).glob("tokenizer*"))
+            tokenizer = own_tokenizer(place if own else str(base))
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()
+    return _bridge(moved(hf_model, None, device).eval(), tokenizer, name, notes)
+
+
+def _base_model(folder: Path, base: str, dtype: torch.dtype) -> Any:
+    """Load what the adapter in a folder was trained on."""
+    try:
+        place = Path(base).expanduser()
+        if place.is_dir():
+            check_folder(place)
+        return _pretrained(place if place.is_dir() else base, base, dtype)[0]
+    except (ResidWidgetsError, OSError, RuntimeError) as error:
+        rule = f"it holds an adapter, and its base model {base!r} cannot be loaded ({error})"
+        raise InputError.about("source", str(folder), rule, by_hand(folder)) from error
+
+
+def _pretrained(place: Path | str, name: str, dtype: torch.dtype) -> tuple[Any, tuple[str, ...]]:
+    """Load a transformers model, and what a reader of its numbers should know of it."""
+    config: Any = None
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         check_kind(name, config)
@@ -143,14 +174,11 @@ def _from_folder(
             output_loading_info=True,
         )
         hf_model, info = loaded
-        chosen = _own_tokenizer(place) if tokenizer == "auto" else tokenizer
     except ResidWidgetsError:
         raise
     except Exception as error:  # transformers raises a dozen kinds; each means that this source cannot be loaded
-        raise _explained(place, error) from error
-    finally:
-        if bars:
-            transformers_logging.enable_progress_bar()
+        raise _explained(place, error, config) from error
+    check_numbers(hf_model)
     missing = sorted(info["missing_keys"])
     if missing:
         raise InputError.about(
@@ -160,49 +188,7 @@ def _from_folder(
             "They would be random numbers. Save the whole model, with the head it is used with.",
         )
     unused = sorted(info["unexpected_keys"])
-    notes = (f"{len(unused)} weights of its files are not used ({unused[0]}, ...)",) if unused else ()
-    return _bridge(hf_model.to(device).eval(), chosen, name, notes)
-
-
-def _own_tokenizer(place: Path | str) -> Any:
-    """Load the tokenizer of a folder or hub name."""
-    remedy = "Pass tokenizer=None to work with token ids, or tokenizer=..."
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except Exception as error:  # as many kinds as for models
-        if "custom code" in str(error) or "trust_remote_code" in str(error):
-            rule = "its tokenizer comes with code of its own, which is never run"
-        else:
-            lines = str(error).strip().splitlines() or [""]
-            rule = f"its tokenizer cannot be loaded ({type(error).__name__}: {lines[0]})"
-        raise InputError.about("source", str(place), rule, remedy) from error
-    # Where there are no files, transformers may make a tokenizer that knows nothing but its special tokens.
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise InputError.about("source", str(place), "it has no tokenizer", remedy)
-    return tokenizer
-
-
-def _pair(source: Any) -> tuple[Any, Any]:
-    """Take apart ``(hf_model, tokenizer)``, or say why it is none."""
-    if isinstance(source, PreTrainedModel):
-        raise InputError.about(
-            "source", type(source).__name__, "a tokenizer must come with it", "Give (hf_model, tokenizer or None)."
-        )
-    kinds = [type(part).__name__ for part in source]
-    if len(source) != 2 or not isinstance(source[0], PreTrainedModel):
-        raise InputError.about("source", kinds, "a pair is (hf_model, tokenizer)", "The tokenizer may be None.")
-    if any(isinstance(module, GeneralizedComponent) for module in source[0].modules()):
-        raise InputError.about(
-            "source", kinds, "this hf_model already lives in a TransformerBridge", "Give the bridge itself."
-        )
-    without_head = source[0].get_output_embeddings() is None
-    if without_head or getattr(source[0].config, "is_encoder_decoder", False):
-        check_kind(kinds[0], source[0].config)  # a head would not help what predicts no next token
-    if without_head:
-        raise UnsupportedModelError(
-            f"{kinds[0]} gives no logits. Load it with its language-model head: AutoModelForCausalLM."
-        )
-    return source[0], source[1]
+    return hf_model, (f"{len(unused)} weights of its files are not used ({unused[0]}, ...)",) if unused else ()
 
 
 def _bridge(hf_model: Any, tokenizer: Any, name: str, notes: tuple[str, ...] = ()) -> ResidualModel:
@@ -226,7 +212,7 @@ def _bridge(hf_model: Any, tokenizer: Any, name: str, notes: tuple[str, ...] = (
             architecture,
             hf_config=copying.deepcopy(hf_model.config),
             # TransformerLens sets pad tokens and BOS on what it is given; ours stays as its author made it.
-            tokenizer=_offline_copy(tokenizer),
+            tokenizer=offline_copy(tokenizer),
             model_name=name,
         )
     bridge.train(training)
@@ -260,26 +246,23 @@ def _proved(model: ResidualModel) -> ResidualModel:
     return model
 
 
-def _offline_copy(tokenizer: Any) -> Any:
-    if tokenizer is None:
-        return None
-    clone = copying.deepcopy(tokenizer)
-    # Said to have its BOS already, it is not loaded anew (which fails without a network for a tokenizer in memory).
-    clone.init_kwargs["add_bos_token"] = True
-    clone.init_kwargs.setdefault("name_or_path", getattr(tokenizer, "name_or_path", ""))
-    return clone
-
-
-def _explained(place: Path | str, error: Exception) -> Exception:
+def _explained(place: Path | str, error: Exception, config: Any = None) -> Exception:
     lines = str(error).strip().splitlines()
     first_line = lines[0] if lines else type(error).__name__
     if "custom code" in str(error) or "trust_remote_code" in str(error):
         return UnsupportedModelError(f"{place}: it comes with code of its own, which is never run.")
     if "does not recognize this architecture" in str(error) or "Unrecognized model" in str(error):
         return UnsupportedModelError(f"{place}: transformers does not know this architecture. {first_line}")
+    if getattr(config, "quantization_config", None):
+        rule = f"it is quantised, and cannot be loaded here ({type(error).__name__}: {first_line})"
+        remedy = "Save it unquantised where it can be: hf_model.dequantize().save_pretrained(folder)."
+        return InputError.about("source", str(place), rule, remedy)
     if Path(place).is_dir():
         rule = f"it cannot be loaded ({type(error).__name__}: {first_line})"
         return InputError.about("source", str(place), rule, "Check its files against config.json, or save it again.")
+    if adapter_on_hub(str(place)):
+        rule = "it is an adapter on the hub"
+        return InputError.about("source", str(place), rule, by_hand(str(place)))
     return InputError.about(
         "source",
         str(place),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -14,6 +14,7 @@ from torch import Tensor
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention
 from resid_widgets.models.components import require_offered
+from resid_widgets.models.copies import OneProcess
 from resid_widgets.models.layers.shapes import one_shape, site_shape
 from resid_widgets.models.memory import human, storage_bytes
 from resid_widgets.models.model import ResidualModel
@@ -39,8 +40,10 @@ _DIMS = {
 }
 
 
-class Run:
+class Run(OneProcess):
     """Activations of one prompt, recorded in one forward pass. Made by `run`.
+
+    `copy.deepcopy` copies the model as well; it cannot be pickled, what is computed from it can.
 
     Attributes
     ----------
@@ -75,6 +78,9 @@ class Run:
     sources
         Runs of other prompts that interventions took values from, the latest few; they count as memory.
     """
+
+    INSTEAD = "Send what was read from it (run.residual(...), a result of an analysis), or run again there."
+    AFRESH: ClassVar[Mapping[str, Any]] = {"recording": None}  # it knows parts by their ids; made again where needed
 
     def __init__(
         self,

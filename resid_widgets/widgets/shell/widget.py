@@ -135,6 +135,23 @@ class ShellWidget(Stateful, FrontEndWidget):
             for name in ("frame", "details", "controls", "summary"):
                 self._trait_values.pop(name, None)
 
+    def __reduce_ex__(self, protocol: object) -> Any:
+        """Refuse to be pickled."""
+        raise self._one_place("pickled")
+
+    def __copy__(self) -> Any:
+        """Refuse to be copied."""
+        raise self._one_place("copied")
+
+    def __deepcopy__(self, memo: object) -> Any:
+        """Refuse to be copied."""
+        raise self._one_place("copied")
+
+    def _one_place(self, done: str) -> InputError:
+        rule = f"a widget belongs to its page and kernel: it cannot be {done}"
+        remedy = "Make another from what it shows (its .run or .result); .to_html(path) keeps the picture."
+        return InputError.about("widget", type(self).__name__, rule, remedy)
+
     # --- how it changes -------------------------------------------------------------------------------------------
 
     def _framed(self, result: Any) -> tuple[dict[str, Any], Buffers]:
