@@ -9,7 +9,7 @@ from typing import Any
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.tokenize import Tokens, tokenize
-from resid_widgets.prompts import Given, read
+from resid_widgets.prompts import Found, Given, read
 from resid_widgets.tokens import visible
 
 
@@ -44,7 +44,7 @@ def as_pairs(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None) -
     InputError
         If the numbers differ, a pair's lengths differ (shown aligned), or its prompts are the same.
     """
-    sides = [read(name, given) for name, given in (("clean", clean), ("corrupt", corrupt))]
+    sides = [_side(name, given) for name, given in (("clean", clean), ("corrupt", corrupt))]
     counts = [len(side.prompts) for side in sides]
     several = any(side.several for side in sides)
     if counts[0] != counts[1] or any(several and not (side.several or side.row) for side in sides):
@@ -52,6 +52,13 @@ def as_pairs(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None) -
         raise InputError.about("clean, corrupt", counts, rule, "Give one each, or lists of equal length.")
     given = zip(*(side.prompts for side in sides), strict=True)
     return [_pair(model, *two, bos, f" of pair {n}" if several else "") for n, two in enumerate(given)], several
+
+
+def _side(name: str, given: Any) -> Found:
+    try:
+        return read("prompt", given)
+    except InputError as error:
+        raise InputError(f"{name} prompt: {error}") from error
 
 
 def _pair(model: ResidualModel, clean: Given, corrupt: Given, bos: bool | None, which: str) -> Pair:

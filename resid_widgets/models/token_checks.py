@@ -50,8 +50,8 @@ def token_checks(entries: Sequence[Entry]) -> tuple[Check, ...]:
 
 
 _READ_AS_TEXT = (
-    "the model reads them as text, and 'last' means the last other token. Give the tokenizer's whole output, whose "
-    "mask says what is padding"
+    "the model reads them as text. 'last' is the last other token, -1 is a pad where they stand at the end. Give the "
+    "tokenizer's whole output, whose mask says what is padding"
 )
 
 

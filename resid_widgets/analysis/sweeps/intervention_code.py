@@ -170,7 +170,7 @@ def _literal(held: Held) -> str:
 def _ids(run: Run, prompt: Any) -> list[int]:
     given = list(prompt) if isinstance(prompt, tuple) else prompt
     model = run.model
-    bos = run.provenance.options["bos"]
+    bos = run.provenance.options["bos"] if isinstance(prompt, str) else None
     return list(tokenize(model.tokenizer, given, bos=bos, d_vocab=model.d_vocab, n_ctx=model.n_ctx).ids)
 
 

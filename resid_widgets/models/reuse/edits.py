@@ -288,9 +288,9 @@ def prompt_run(base: Run, prompt: Prompt, component: str) -> Run:
     """Return a run of a source prompt that keeps `component`, with the base's BOS rule and hooks; `base` holds it."""
     key = (prompt, component)
     if key not in base.sources:
-        given = list(prompt) if isinstance(prompt, tuple) else prompt
         options = base.provenance.options
-        made = run(base.model, given, keep=component, bos=options["bos"], allow_hooks=options["allow_hooks"])
+        given, bos = (prompt, options["bos"]) if isinstance(prompt, str) else (list(prompt), None)
+        made = run(base.model, given, keep=component, bos=bos, allow_hooks=options["allow_hooks"])
         while len(base.sources) >= _MOST_SOURCES:
             base.sources.pop(next(iter(base.sources)), None)
         base.sources[key] = made

@@ -18,8 +18,13 @@ def prompt_text(prompt: Any) -> str:
     if isinstance(prompt, Run):
         content = text_of(prompt.model, prompt.token_ids)
     else:
-        content = read("prompt", prompt).prompts[0].content
+        found = [given.content for given in read("prompt", prompt).prompts]
+        content = found[0] if len(found) == 1 else [part for each in found for part in _parts(each)]
     return content if isinstance(content, str) else " ".join(map(str, content))
+
+
+def _parts(content: str | tuple[int, ...]) -> tuple[str | int, ...]:
+    return (content,) if isinstance(content, str) else content
 
 
 def prompt_from_text(model: ResidualModel, name: str, text: str, before: Any) -> Any:

@@ -9,6 +9,7 @@ import traitlets as t
 
 from resid_widgets.analysis.probing.series import Series
 from resid_widgets.errors import InputError
+from resid_widgets.whole import whole
 from resid_widgets.widgets.probing.drawn import Drawn
 
 
@@ -50,7 +51,7 @@ class LayerSelection(t.HasTraits):
         if layer is None:
             self._unselect()
             return
-        if isinstance(layer, bool) or layer not in chosen.layers:
+        if whole(layer) not in chosen.layers:
             raise InputError.about("layer", layer, f"the layers are {list(chosen.layers)}", "Choose one of them.")
         with self.hold_trait_notifications():
             self.selected, self.layer = chosen.name, int(layer)
