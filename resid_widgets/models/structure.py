@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -167,7 +168,8 @@ def _why_no_sum(model: ResidualModel, ids: list[int], layer: int, post: Tensor) 
     """Return why a block's parts are not the stream that leaves it, where that can be told."""
     given: list[Tensor] = []
     names = [n for n in model.hooks if n.startswith(f"blocks.{layer}.ln") and n.endswith(".hook_out")]
-    forward(model, ids, dict.fromkeys(names, given.append), allow_hooks=True)
+    with suppress(UnsupportedModelError):  # not each of them need be called
+        forward(model, ids, dict.fromkeys(names, given.append), allow_hooks=True)
     if any(torch.equal(value, post) for value in given):
         return (
             "A norm stands on the stream itself, after each addition as in BERT, so it is no sum of what layers write."

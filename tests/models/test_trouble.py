@@ -45,7 +45,7 @@ CALLS: dict[str, Callable[[ResidualModel], Any]] = {
     "run for reuse": lambda model: rw.run(model, LONG, reuse=True),
     "run of all components": lambda model: rw.run(model, LONG, keep=["q", "z", "pattern", "mlp_post", "logits"]),
     "collect": lambda model: rw.collect(model, [LONG, OTHER], progress=False),
-    "collect one": lambda model: rw.collect(model, [LONG], ["z"], progress=False),
+    "collect one": lambda model: rw.collect(model, [LONG], ["mlp_post"], progress=False),
     "patch_sweep": lambda model: rw.patch_sweep(model, LONG, OTHER, rw.logit_diff(7, 9), progress=False),
     "neuron_patterns": lambda model: rw.neuron_patterns(model, [LONG, OTHER]),
 }

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
 
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.ambient import plain_state
@@ -215,7 +216,8 @@ def _giver(
             found.extend([module] if relative_gap(value, written) <= model.gap_limit else [])
 
     path = f"{blocks_path(model)}.{layer}."
-    below = [module for name, module in plain.called.items() if name.startswith(path)]
+    # No hook point of TransformerLens', which may sit on a copy: that is what is to be found out.
+    below = [m for name, m in plain.called.items() if name.startswith(path) and not isinstance(m, HookPoint)]
     with plain_hooks([(module, "out", partial(look, module)) for module in below]):
         _reference_logits(model, ids, reference)
     return next(iter(found), None)
