@@ -76,7 +76,10 @@ def direction_check(
     if worst >= KNOWN:
         return [Check(f"direction ({kind})", "green", worst, KNOWN, text)]
     where = [f"layer {layers[layer]}"]
-    where += [str(components[c])] * (len(components) > 1) + [f"class {classes[column]!r}"] * (least.shape[-1] > 1)
+    if len(components) > 1:
+        where.append(str(components[c]))
+    if least.shape[-1] > 1:
+        where.append(f"class {classes[column]!r}")
     low, count = int((least < KNOWN).any(axis=-1).sum()), int(np.isfinite(least).any(axis=-1).sum())
     text += f" (least at {', '.join(where)}; under {KNOWN} in {low} of {count}), so it is not well known: "
     text += "take more samples"

@@ -6,8 +6,8 @@ included. So a widget that `ipywidgets.interact` or a loop has replaced by the n
 shown is not. What a cell has made and never displayed is kept until it runs again.
 
 ipywidgets keeps every widget alive until it is closed, so without this each run of a cell, and each move of a slider,
-would leave one more behind, with its run of the model. Outside an IPython kernel nothing happens
-here.
+would leave one more behind, with its run of the model. Outside IPython, as in marimo, a host that closes the comms
+of what a cell had made says so by that; then ipywidgets lets go of the widget, and Python of what nobody refers to.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ipywidgets import Widget
+from ipywidgets.widgets import widget as registry
 
 from resid_widgets.widgets.shell.gate import close_for_cells
 from resid_widgets.widgets.shell.reach import reachable, running_values, user_values
@@ -45,6 +46,8 @@ def adopt(widget: Any) -> None:
         if keeper is None:
             keeper = _keepers[shell] = Keeper(shell)
         keeper.add(widget, now)
+    if shell is None:
+        _let_go_of_closed(widget)
 
 
 def release(widget: Any) -> None:
@@ -185,6 +188,16 @@ class Keeper:
 
 
 _keepers: weakref.WeakKeyDictionary[Any, Keeper] = weakref.WeakKeyDictionary()
+_without_shell: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _let_go_of_closed(widget: Any) -> None:
+    """Take widgets whose comm the host has closed out of ipywidgets' registry, which would keep them alive."""
+    for other in list(_without_shell):
+        if getattr(other.comm, "_closed", False):
+            registry._instances.pop(other.model_id, None)
+            _without_shell.discard(other)
+    _without_shell.add(widget)
 
 
 def _shell() -> Any:

@@ -113,7 +113,7 @@ def _leads_to(item: Any) -> Iterator[Any]:
         return
     if isinstance(item, type):
         if item.__module__ == "__main__":
-            yield from vars(item).values()
+            yield from list(vars(item).values())
         return
     if isinstance(item, types.FunctionType):  # not its globals: they are all variables, caches too
         yield from item.__closure__ or ()

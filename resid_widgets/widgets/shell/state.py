@@ -91,8 +91,8 @@ class Stateful(ipywidgets.DOMWidget):
         state = self._state
         if state is None:
             raise InputError(
-                f"This {type(self).__name__} is closed: close() was called, or its cell ran again or its place was cleared "
-                "and no variable held it. Make a new one, and keep it in a variable."
+                f"This {type(self).__name__} is closed: close() was called, or its cell ran again (or the next picture "
+                "took its place) and no variable held it. Make a new one, and keep it in a variable."
             )
         return state
 

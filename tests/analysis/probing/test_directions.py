@@ -104,6 +104,8 @@ def test_noise_labels_have_no_direction_that_is_known() -> None:
         assert "take more samples" in of(found, kind).text
     assert "for steering take kind='mean_difference'" in of(found).text
     assert of(found).text in str(found)
+    numbers = probed(rng.normal(size=(200, 8)), rng.normal(size=200), task="regress")
+    assert of(numbers).level == "amber" and "mean_difference" not in of(numbers).text
 
 
 def test_a_direction_that_many_samples_decide_is_known() -> None:
