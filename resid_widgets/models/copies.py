@@ -85,14 +85,14 @@ def shared_with(made: nn.Module, original: nn.Module) -> list[str]:
 
     `copy.deepcopy` takes a function over as it is, with the modules that it knows by a closure or a global name.
     """
-    theirs = {id(thing) for module in original.modules() for thing in (module, *_numbers(module))}
+    theirs = {_mark(thing) for module in original.modules() for thing in (module, *_numbers(module))}
     own = {id(module) for module in made.modules()}
     found: list[str] = []
     for name, module in made.named_modules():
         for key, value in module.__dict__.items():
             if key in ("_parameters", "_buffers", "_modules") or isinstance(value, _ENDS):
                 continue
-            if any(id(thing) in theirs for thing in reached(value, own)):
+            if any(_mark(thing) in theirs for thing in reached(value, own)):
                 found.append(f"{name}.{key}".lstrip("."))
     return found
 
@@ -139,6 +139,12 @@ def _inside(thing: Any) -> list[object]:
     names = [name for each in type(thing).__mro__ for name in _slots(each)]
     found += [getattr(thing, name, None) for name in names]
     return [*found, *vars(thing).values()] if isinstance(getattr(thing, "__dict__", None), dict) else found
+
+
+def _mark(thing: object) -> object:
+    """What two objects have in common that share their content: a tensor's memory, or being the same."""
+    memory = thing.untyped_storage().data_ptr() if isinstance(thing, Tensor) and thing.layout == torch.strided else 0
+    return ("memory", memory) if memory else id(thing)
 
 
 _EMPTY = type("Empty", (), {})

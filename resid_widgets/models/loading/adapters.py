@@ -70,8 +70,10 @@ def merged(hf_model: Any) -> tuple[str, ...]:
                 plain = layer.unload_and_optionally_merge_module(on, safe_merge=False, adapter_names=None)
                 plain = plain if on else layer.original_module
             else:
-                if on:
+                if on and not layer.merged:
                     layer.merge()
+                elif layer.merged and not on:
+                    layer.unmerge()
                 plain = layer.get_base_layer()
             hf_model.set_submodule(name, plain)
     except torch.OutOfMemoryError:
