@@ -18,10 +18,10 @@ from transformer_lens.model_bridge import TransformerBridge
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.copies import OneProcess, deep_copy, shared_with
+from resid_widgets.models.fingerprint.fingerprint import fingerprint, modules_under
 from resid_widgets.models.tokenize import bos_added_by_default, piece_text, single_token_id
 from resid_widgets.models.trouble import refused_by_name
 from resid_widgets.models.unembedding import logits_of
-from resid_widgets.models.weights import fingerprint, modules_under
 from resid_widgets.sites import HOOK_NAMES
 
 GAP_LIMITS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
 from resid_widgets.models.ambient import plain_state
-from resid_widgets.models.settings import Settings
+from resid_widgets.models.fingerprint.settings import Settings
 
 _SAMPLES = 64
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from resid_widgets.models import weights
-from resid_widgets.models.weights import fingerprint
+from resid_widgets.models.fingerprint import fingerprint as weights
+from resid_widgets.models.fingerprint.fingerprint import fingerprint
 from tests.architectures import build
 
 

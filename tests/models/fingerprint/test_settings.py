@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama import modeling_llama
 
 import resid_widgets as rw
-from resid_widgets.models.weights import fingerprint
+from resid_widgets.models.fingerprint.fingerprint import fingerprint
 from tests.architectures import FAMILIES, build
 
 IDS = [5, 17, 33, 8, 60, 12, 44, 9]

@@ -1,0 +1,1 @@
+"""What tells one state of a model from another."""
