@@ -99,7 +99,7 @@ def one_prompt(name: str, value: object) -> Given:
     return found.prompts[0]
 
 
-def read(name: str, value: object) -> Found:
+def read(name: str, value: Any) -> Found:
     """Read one prompt or several.
 
     Parameters

@@ -50,7 +50,7 @@ def as_pairs(model: ResidualModel, clean: Any, corrupt: Any, bos: bool | None) -
     if counts[0] != counts[1] or any(several and not (side.several or side.row) for side in sides):
         rule = f"there are {counts[0]} clean and {counts[1]} corrupt prompts"
         raise InputError.about("clean, corrupt", counts, rule, "Give one each, or lists of equal length.")
-    given = zip(*(side.prompts for side in sides), strict=True)
+    given = zip(sides[0].prompts, sides[1].prompts, strict=True)
     return [_pair(model, *two, bos, f" of pair {n}" if several else "") for n, two in enumerate(given)], several
 
 

@@ -34,7 +34,7 @@ class Targets:
     given: tuple[str | int, ...] = ()
 
 
-def resolve_targets(model: ResidualModel, targets: object) -> Targets:
+def resolve_targets(model: ResidualModel, targets: Any) -> Targets:
     """Return the tokens that `targets` names.
 
     Parameters
@@ -52,7 +52,7 @@ def resolve_targets(model: ResidualModel, targets: object) -> Targets:
     if targets is None:
         return Targets()
     if hasattr(targets, "tolist"):
-        targets = targets.tolist()  # type: ignore[union-attr]
+        targets = targets.tolist()
     if isinstance(targets, str) or is_whole(targets):
         targets = [targets]
     if not isinstance(targets, Sequence):

@@ -21,7 +21,7 @@ from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.prompts import read
 from resid_widgets.sites import RESIDUAL, Site
-from resid_widgets.whole import several_whole, whole_number
+from resid_widgets.whole import is_whole, several_whole, whole_number
 
 
 @plain_state()
@@ -164,13 +164,12 @@ def _cases(prompts: Any, metric: Any, pos: Any) -> tuple[list[Any], list[Any], l
     paired = bool(items) and all(hasattr(item, "clean") for item in items)
     rule = "two prompts are the least, for an interval over them"
     remedy = "Give prompts=[...], or the pairs of a task."
-    if prompts is None or isinstance(prompts, str) or (paired and len(items) < 2):
+    if prompts is None or isinstance(prompts, str) or is_whole(prompts) or (paired and len(items) < 2):
         raise InputError.about("prompts", prompts, rule, remedy)
     found = read("prompts", [item.clean for item in items] if paired else prompts).prompts
     if len(found) < 2:
         raise InputError.about("prompts", prompts, rule, remedy)
-    items = items if paired else found
-    texts = found
+    texts: list[Any] = list(found)
     places = [None if pos is None else pos if given.place is None else given.place for given in found]
     if metric is None:
         if not paired:
@@ -178,4 +177,4 @@ def _cases(prompts: Any, metric: Any, pos: Any) -> tuple[list[Any], list[Any], l
             raise InputError.about("metric", metric, "a metric is needed for these prompts", remedy)
         return texts, places, [logit_diff(item.answer, item.foil) for item in items]
     metric = require_metric(metric)
-    return texts, places, [metric.for_prompt(n, len(items)) for n in range(len(items))]
+    return texts, places, [metric.for_prompt(n, len(found)) for n in range(len(found))]
