@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import resid_widgets
-from resid_widgets.errors import InputError
+from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models import memory
 from resid_widgets.models.loading.load_model import load_model
 from resid_widgets.models.model import ResidualModel
@@ -409,7 +409,7 @@ class TestHooks:
         target = model.bridge.original_model.model.layers[2].mlp._original_component
         with monkeypatch.context() as patch:
             patch.setattr(type(target), "forward", lambda *args: (_ for _ in ()).throw(RuntimeError("out of luck")))
-            with pytest.raises(RuntimeError, match="out of luck"):
+            with pytest.raises(UnsupportedModelError, match=r"fails \(RuntimeError: out of luck\)"):
                 run(model, IDS)
         assert [list(m._forward_hooks) for m in model.modules()] == before
         assert torch.equal(run(model, IDS).final_logits, plain.final_logits)
