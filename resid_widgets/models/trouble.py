@@ -52,9 +52,9 @@ def refused_by_name(name: str, failed: str) -> Iterator[None]:
 
 
 def in_short(error: Exception) -> str:
-    """Return kind and first line of an error; the text of one of ours."""
+    """Return kind and first line of an error; of one of ours its cause, or its text."""
     if isinstance(error, ResidWidgetsError):
-        return str(error).rstrip(".")
+        return in_short(error.__cause__) if isinstance(error.__cause__, Exception) else str(error).rstrip(".")
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__
 
