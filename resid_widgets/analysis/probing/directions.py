@@ -69,7 +69,7 @@ def direction_check(
     if not known:
         return []
     least = np.fmin.reduce(list(known.values()))
-    c, layer, column = np.unravel_index(int(np.nanargmin(least)), least.shape)
+    c, layer, column = map(int, np.unravel_index(int(np.nanargmin(least)), least.shape))
     worst = float(least[c, layer, column])
     told = [f"{np.nanmin(found):.2f} {AGREEMENT[what]}" for what, found in known.items()]
     text = f"the {kind} direction has a cosine of at least {', '.join(told)}"

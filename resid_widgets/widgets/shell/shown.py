@@ -160,7 +160,7 @@ class Shown:
         return self.outputs.setdefault(runs[-1], Place()) if runs else Place()
 
     def _note(self, model: str | None) -> None:
-        widget = registry._instances.get(model)
+        widget = registry._instances.get(model or "")
         for part in [] if widget is None else _parts(widget):
             self.before.discard(part)
             self._when_shown(part)
