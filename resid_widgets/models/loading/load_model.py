@@ -86,7 +86,7 @@ def load_model(
         given, own = pair_of(source)
         chosen = given_tokenizer(own if tokenizer == "auto" else tokenizer)
         hf_model, notes = taken(given, copy)
-        hf_model = moved(hf_model, dtype and wanted_dtype, None if device == "auto" else wanted_device)
+        hf_model = moved(hf_model, None if dtype is None else wanted_dtype, None if device == "auto" else wanted_device)
         return _bridge(hf_model, chosen, given.config.name_or_path or type(given).__name__, notes)
     if not isinstance(source, (str, Path)):
         if dtype is not None or device != "auto":
