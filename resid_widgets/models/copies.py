@@ -77,7 +77,16 @@ def deep_copy(root: nn.Module, memo: dict[int, Any] | None = None) -> Any:
     for new, old in cells.values():
         if (held := _contents(old)) is not _EMPTY:
             new.cell_contents = copy.deepcopy(held, memo)
+    _rebind(memo)
     return made
+
+
+def _rebind(memo: dict[int, Any]) -> None:
+    """Bind to the copies what TransformerLens hands on as it is: methods that split joint query, key and value."""
+    for part in [each for each in memo.values() if isinstance(each, nn.Module)]:
+        for name, value in list(vars(part).items()):
+            if isinstance(value, MethodType) and id(value.__self__) in memo:
+                part.__dict__[name] = MethodType(value.__func__, memo[id(value.__self__)])
 
 
 def shared_with(made: nn.Module, original: nn.Module) -> list[str]:

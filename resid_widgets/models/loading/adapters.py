@@ -33,8 +33,8 @@ def within_adapter(model: nn.Module) -> nn.Module | None:
     kinds = {each.__name__ for each in type(model).__mro__ if each.__module__.startswith("peft.")}
     if not kinds & {"PeftModel", "PeftMixedModel"}:
         return None
-    tuner: Any = model.base_model
-    for config in model.peft_config.values():  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+    adapted: Any = model
+    for config in adapted.peft_config.values():
         kind = str(getattr(config.peft_type, "value", config.peft_type))
         other = config.is_prompt_learning or kind in ("XLORA", "ADAPTION_PROMPT")
         if other or getattr(config, "alora_invocation_tokens", None):
@@ -42,7 +42,7 @@ def within_adapter(model: nn.Module) -> nn.Module | None:
                 f"{type(model).__name__}: its {kind} adapter adds to what the model is fed, or changes with it, so it "
                 "cannot be merged into the weights. Give the base model: (peft_model.get_base_model(), tokenizer)."
             )
-    return tuner.model
+    return adapted.base_model.model
 
 
 def is_adapted(hf_model: nn.Module) -> bool:
@@ -84,9 +84,11 @@ def merged(hf_model: Any) -> tuple[str, ...]:
     hf_model.__dict__.pop("peft_config", None)
     if not names:
         return ("its adapters are switched off and left out",)
-    gap = None if before is None else relative_gap(_logits(hf_model), before)
-    if gap is not None and not gap <= GAP_LIMITS.get(hf_model.dtype, 1e-4) and bool(torch.isfinite(before).all()):
-        raise _unmergeable(hf_model, f"merged, its logits differ by {gap:.1e} of the largest")
+    gap = None
+    if before is not None:
+        gap = relative_gap(_logits(hf_model), before)
+        if not gap <= GAP_LIMITS.get(hf_model.dtype, 1e-4) and bool(torch.isfinite(before).all()):
+            raise _unmergeable(hf_model, f"merged, its logits differ by {gap:.1e} of the largest")
     rounding = "" if gap is None else f"; its logits differ from the unmerged model's by rounding, gap {gap:.1g}"
     return (f"adapter {', '.join(sorted(names))} is merged into the weights{rounding}",)
 

@@ -192,7 +192,7 @@ def check_numbers(hf_model: nn.Module) -> None:
         )
     plain = "Load it unquantised and whole, or make it so: hf_model.dequantize()."
     for name, value in held:
-        own_kind = getattr(type(value), "__torch_dispatch__", None) is not torch.Tensor.__torch_dispatch__
+        own_kind = _dispatch(type(value)) is not _dispatch(torch.Tensor)
         if own_kind or value.is_quantized or value.layout != torch.strided:
             rule = f"its weight {name} is a {type(value).__name__}, which holds no plain numbers"
             raise InputError.about("source", kind, rule, plain)
@@ -206,6 +206,10 @@ def check_numbers(hf_model: nn.Module) -> None:
             raise InputError.about("source", kind, f"{rule}, so that no token's numbers are its own", remedy)
 
 
+def _dispatch(kind: type) -> Any:
+    return getattr(kind, "__torch_dispatch__", None)
+
+
 def _make_plain(hf_model: nn.Module) -> None:
     """Take off, in place, what torch and accelerate put around modules and their calls."""
     modules = list(hf_model.modules())
@@ -216,7 +220,7 @@ def _make_plain(hf_model: nn.Module) -> None:
     if any("_hf_hook" in module.__dict__ for module in modules):
         sys.modules["accelerate.hooks"].remove_hook_from_module(hf_model, recurse=True)
     for module in hf_model.modules():
-        forward = module.__dict__.get("forward")
+        forward: Any = module.__dict__.get("forward")
         while hasattr(forward, "_torchdynamo_orig_callable"):  # module.forward = torch.compile(module.forward)
             forward = forward._torchdynamo_orig_callable
         if isinstance(forward, MethodType) and forward.__func__ is type(module).forward:

@@ -47,15 +47,19 @@ def load_model(
     source
         None for the bundled tiny model; the name of an installed package's model (``"smollm2-135m"``); a local
         folder in Hugging Face format (safetensors); a ``.gguf`` file; a name on the Hugging Face hub; a pair
-        ``(hf_model, tokenizer)`` with tokenizer possibly None; or a live ``TransformerBridge``.
+        ``(hf_model, tokenizer)`` with tokenizer possibly None; or a live ``TransformerBridge``. A folder may hold an
+        adapter (LoRA), whose base is loaded too; a live model may stand inside ``torch.compile``, DataParallel or a
+        PeftModel.
     tokenizer
-        ``"auto"`` loads the source's own. None: the model takes token ids only.
+        ``"auto"`` loads the source's own. None: the model takes token ids only. A transformers tokenizer, a
+        ``tokenizers.Tokenizer``, or the name or folder of one.
     dtype
         Default float32, also for checkpoints in half precision. A pair or live bridge stays as it is.
     device
         ``"auto"`` takes cuda where there is one.
     copy
-        Whether an `hf_model` is copied first; the bridge rewrites the model it is given in place.
+        Whether an `hf_model` is copied first; the bridge rewrites the model it is given in place. A copy shares
+        nothing with the original, and has its prunings and adapters computed into its weights (the runs say so).
     progress
         Show progress bars while loading.
 
@@ -68,7 +72,8 @@ def load_model(
     ------
     InputError
         If the source is not found, has no safetensors weights, is damaged, or an option is invalid. Pickled
-        weights are never loaded and remote code is never run.
+        weights are never loaded and remote code is never run. If a live model cannot be copied, its copy would share
+        a function with it, or its weights are elsewhere (offloaded) or no plain numbers (some quantised kinds).
     UnsupportedModelError
         If TransformerLens has no adapter for it, or its parts do not add up.
     """
@@ -82,7 +87,7 @@ def load_model(
         given, own = pair_of(source)
         chosen = given_tokenizer(own if tokenizer == "auto" else tokenizer)
         hf_model, notes = taken(given, copy)
-        hf_model = moved(hf_model, dtype and wanted_dtype, None if device == "auto" else wanted_device)
+        hf_model = moved(hf_model, None if dtype is None else wanted_dtype, None if device == "auto" else wanted_device)
         return _bridge(hf_model, chosen, given.config.name_or_path or type(given).__name__, notes)
     if not isinstance(source, (str, Path)):
         if dtype is not None or device != "auto":

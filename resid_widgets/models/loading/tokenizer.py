@@ -70,8 +70,10 @@ def offline_copy(tokenizer: Any) -> Any:
 
 
 def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerBase:
-    """A bare tokenizer in transformers' frame: the same ids, and the unknown word said where it is a special one."""
-    unknown = getattr(tokenizer.model, "unk_token", None)
+    """A bare tokenizer in transformers' frame: the same ids, and its special tokens by what they are used for."""
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
-    more = {"unk_token": unknown} if unknown in special else {}
-    return PreTrainedTokenizerFast(tokenizer_object=copy.deepcopy(tokenizer), **more)
+    any_text = tokenizer.encode("a")
+    first = any_text.tokens[0] if sum(any_text.special_tokens_mask[:1]) else None
+    used = {"unk_token": getattr(tokenizer.model, "unk_token", None), "bos_token": first}
+    known = {name: token for name, token in used.items() if token in special}
+    return PreTrainedTokenizerFast(tokenizer_object=copy.deepcopy(tokenizer), **known)

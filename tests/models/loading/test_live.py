@@ -109,7 +109,7 @@ class Foreign(torch.Tensor):
 def test_weights_that_are_no_plain_numbers() -> None:
     hf_model = build("llama")
     part = hf_model.model.layers[1].mlp.down_proj
-    part.weight = nn.Parameter(torch.Tensor._make_subclass(Foreign, part.weight.detach()), requires_grad=False)
+    part._parameters["weight"] = torch.Tensor._make_subclass(Foreign, part.weight.detach())
     with pytest.raises(InputError, match=r"down_proj\.weight is a Foreign.*hf_model\.dequantize\(\)"):
         load_model((hf_model, None))
 
@@ -277,7 +277,7 @@ def pipeline() -> Any:
         (lambda: (load_model((build("llama"), None)), None), r"a bridge is no part of a pair\. Give the bridge alone"),
         (
             lambda: type("HookedTransformer", (nn.Module,), {})(),
-            r"rewritten\. Load the model itself, by name or folder",
+            r"rewritten\. Load the model itself, by name",
         ),
     ],
 )
