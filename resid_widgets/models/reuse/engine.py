@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.forward import forward
 from resid_widgets.models.hooks import refuse_foreign_hooks
 from resid_widgets.models.memory import free_bytes
@@ -17,6 +18,7 @@ from resid_widgets.models.runs.recording import Recording
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.runs.same_model import require_same_logits, require_same_model
 from resid_widgets.models.structure import relative_gap, structure_of
+from resid_widgets.models.trouble import in_short
 from resid_widgets.results import Check
 
 WAVE_TOKENS = {"cpu": 1024}
@@ -123,7 +125,10 @@ def engine_of(run: Run, components: Collection[str]) -> Engine:
         if proof.failed:
             return _by_full_passes(run, proof.failed)
         if run.recording is None:
-            recording = Recording(model, run.token_ids)
+            try:
+                recording = Recording(model, run.token_ids)
+            except UnsupportedModelError as error:  # where only a longer prompt shows it
+                return _by_full_passes(run, f"this run cannot be recorded ({in_short(error)})")
             require_same_logits(model, run.provenance, run.final_logits, recording.logits[-1])
             run.recording = recording
         text = f"equals full runs, gap {proof.gap:.1g}"

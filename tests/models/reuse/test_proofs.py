@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 import resid_widgets as rw
-from resid_widgets.errors import InputError
+from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models import bare
 from resid_widgets.models.loading.load_model import load_model
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.reuse import proofs
+from resid_widgets.models.reuse import engine, proofs
 from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.reuse.proofs import proof_of
 from resid_widgets.models.runs.run import Run
@@ -368,3 +368,26 @@ def test_train_mode_is_refused(fresh: Callable[..., ResidualModel]) -> None:
         rw.intervene(run, rw.zero(rw.Site("z", 1)))
     model.bridge.original_model.eval()
     assert torch.isfinite(rw.intervene(run, rw.zero(rw.Site("z", 1))).final_logits).all()
+
+
+def test_a_run_that_cannot_be_recorded_is_run_whole(
+    fresh: Callable[..., ResidualModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block that does without its cache where the prompt is long: short ones do not show it."""
+    model = fresh()
+    inner = engine.Recording
+
+    def short_ones_only(model: ResidualModel, ids: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(ids) > 30:
+            raise UnsupportedModelError("no cache")
+        return inner(model, ids, *args, **kwargs)
+
+    edit = rw.zero(rw.Site("z", 1, pos=3))
+    long = [(7 * n) % 90 + 3 for n in range(40)]
+    wanted = rw.intervene(rw.run(model, long), edit)
+    monkeypatch.setattr(engine, "Recording", short_ones_only)
+    found = rw.intervene(rw.run(model, long), edit)
+    check = next(check for check in found.checks if check.name == "exact reuse")
+    assert check.level == "amber"
+    assert "cannot be recorded (no cache)" in check.text
+    assert relative_gap(found.final_logits, wanted.final_logits) <= 1e-5
