@@ -15,14 +15,11 @@ WIDGETS = sorted(path.stem for path in (ROOT / "js" / "widgets").glob("*.ts"))
 def classes() -> dict[str, type]:
     """Return the widget classes by the name of their front-end."""
     import importlib
-    import pkgutil
 
     import anywidget
 
-    from resid_widgets import widgets
-
-    for each in pkgutil.walk_packages(widgets.__path__, "resid_widgets.widgets."):
-        importlib.import_module(each.name)
+    for path in (ROOT / "resid_widgets" / "widgets").rglob("[!_]*.py"):  # also in folders without an __init__.py
+        importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     found: dict[str, type] = {}
     waiting = [anywidget.AnyWidget]
     while waiting:
