@@ -51,7 +51,6 @@ OWN, END, ALL, NONE = tokenizer(), tokenizer(pad=2), tokenizer(2, 2, 2), tokeniz
         (tokenizer(0, 3, 4, cls=4), [4, 5, 3], Padding()),  # an encoder's own
         (None, [0, 0, 5], Padding()),
     ],
-    ids=str,
 )
 def test_pads_are_seen_and_a_beginning_is_none(of: Any, ids: list[int], wanted: Padding) -> None:
     assert padding_of_ids(of, ids, None) == wanted

@@ -59,6 +59,7 @@ def _from_end(samples: pd.DataFrame, last_of: LastOf | None = None) -> NDArray[n
     """Count each prompt's samples from its end, from 1, without those after its last position (NaN)."""
     pos, prompt = samples["pos"], samples["prompt"]
     if last_of is not None:
-        before = pos <= prompt.map(pd.Series({number: last_of(int(number)) for number in prompt.unique()}))
+        last = {number: last_of(int(number)) for number in prompt.unique()}
+        before = pos <= prompt.map(last.get)
         pos = pos.where(before | ~before.groupby(prompt).transform("any"))  # where all are pads, all count
     return pos.groupby(prompt).rank(method="first", ascending=False).to_numpy()
