@@ -11,7 +11,7 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
@@ -40,12 +40,24 @@ os.environ.pop("ANYWIDGET_HMR", None)  # hot reload watches files and starts thr
 os.environ.setdefault("RESID_WIDGETS_CACHE", str(ROOT / ".cache" / "models"))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what starts servers, kernels and builds run one at a time, in one worker, beside the rest."""
-    for item in items:
-        if any(item.get_closest_marker(name) for name in ("browser", "kernel", "packaging")):
-            item.add_marker(pytest.mark.xdist_group("one at a time"))
+ONE_AT_A_TIME = ("browser/", "kernel/", "packaging/", "test_notebooks.py", "test_contributing.py")
+"""What starts servers, kernels and builds: in one worker, beside the rest."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker one test file after the other, the longest first, but all of `ONE_AT_A_TIME` to the same worker.
+
+    By path: the groups of xdist 3.8 (``xdist_group``) do nothing under pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneAtATime(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "one at a time" if file.removeprefix("tests/").startswith(ONE_AT_A_TIME) else file
+
+    return OneAtATime(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from tests.browser.lab import Kernel, Server, until
 from tests.browser.page import Notebook, watched
 from tests.browser.view import View
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 CELLS = (
     "w = rw.AblationExplorer(run, rw.logit_diff(' Mary', ' John'))\nw",

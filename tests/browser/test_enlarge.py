@@ -12,7 +12,7 @@ from tests.browser.lab import Kernel, Server, free_port, isolated, running, say,
 from tests.browser.page import Notebook
 from tests.browser.test_marimo import answers
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 MADE = """
 from tests.browser.scenes import SENTENCE, rw

@@ -11,7 +11,7 @@ from tests.browser.lab import Server, until
 from tests.browser.page import Notebook
 from tests.test_contributing import example  # noqa: F401  # a fixture
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 CELLS = (
     "import sys\nsys.path.insert(0, {!r})\nimport resid_widgets as rw\nfrom tests.widgets.effects.conftest import made",

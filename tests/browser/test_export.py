@@ -13,7 +13,7 @@ from tests.browser.page import Watch
 from tests.browser.scenes import SENTENCE
 from tests.browser.view import View, expected
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.browser.page import Notebook, watched
 from tests.browser.scenes import HOSTILE
 from tests.browser.view import View
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 # Keeps every text that a canvas is asked to draw.
 RECORD = """

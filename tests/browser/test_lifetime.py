@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, WebSocketRoute, expect
 from tests.browser.lab import Kernel, Server, until
 from tests.browser.page import Notebook, watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 def by_menu(notebook: Notebook) -> None:

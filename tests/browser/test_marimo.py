@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext, expect
 from tests.browser.lab import free_port, isolated, running, say, until
 from tests.browser.view import View
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 APP = """
 import marimo

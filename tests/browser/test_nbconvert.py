@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.lab import PATIENCE, isolated
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 CELLS = (
     "from tests.browser.scenes import *\nrun = rw.run(rw.load_model(progress=False), SENTENCE)",

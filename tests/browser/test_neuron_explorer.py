@@ -13,7 +13,7 @@ from tests.browser.lab import Kernel, Server, until
 from tests.browser.page import Notebook, watched
 from tests.browser.view import View
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 EXPLORER = """\
 prompts = [p for n in ("agreement", "ioi") for p in rw.tasks.load(n, run.model, n=40).prompts]

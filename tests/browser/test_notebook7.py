@@ -13,7 +13,7 @@ from tests.browser.lab import Server
 from tests.browser.page import Notebook
 from tests.browser.view import View
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 CELLS = (
     "from tests.browser.scenes import *\nrun = rw.run(rw.load_model(progress=False), SENTENCE)",
