@@ -44,6 +44,19 @@ ONE_AT_A_TIME = ("browser/", "kernel/", "packaging/", "test_notebooks.py", "test
 """What starts servers, kernels and builds: in one worker, beside the rest."""
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests that drive one page in its order; all others run in random order."""
+    files: dict[str, list[int]] = {}
+    for place, item in enumerate(items):
+        if item.get_closest_marker("browser"):
+            files.setdefault(item.nodeid.partition("::")[0], []).append(place)
+    for places in files.values():
+        ordered = sorted((items[place] for place in places), key=lambda item: item.location[1] or 0)
+        for place, item in zip(places, ordered, strict=True):
+            items[place] = item
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each worker one test file after the other, the longest first, but all of `ONE_AT_A_TIME` to the same worker.

@@ -9,8 +9,8 @@ import pytest
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
-RUNS = 200
-# Each widget holds a run of its own of about 0.4 MB, so that 200 leaked ones could not be overlooked.
+RUNS = 80
+# Each widget holds a run of its own of about 0.4 MB, so that 60 leaked ones could not be overlooked.
 MAKE = "rw.ActivationHeatmap(rw.run(model, list(range(64))), layer=1, pos=2)"
 EXPLORE = "rw.AblationExplorer(rw.run(model, list(range(64))), interventions=rw.zero(rw.Site('resid_post', 1, 2)))"
 PATCH = "rw.PatchingHeatmap(model, list(range(64)), [1, *range(1, 64)], rw.logit_diff(3, 4))"
