@@ -37,14 +37,14 @@ class Shared:
     lock: Any = field(default_factory=threading.RLock)
     given: dict[str, Any] = field(default_factory=dict)
     """Its tokenizer, name and notes."""
-    seen: dict[str, Any] = field(default_factory=dict)
-    """Its fingerprint, and what must not have changed for it to hold."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What was found out by running it, forgotten when it changes."""
 
 
 _shared: weakref.WeakKeyDictionary[TransformerBridge, Shared] = weakref.WeakKeyDictionary()
 _shared_guard = threading.Lock()
+
+_SEEN = "_resid_widgets_seen"  # on the bridge, for it refers to its parts: `Shared` would keep them alive
 
 
 def shared_state(bridge: TransformerBridge) -> Shared:
@@ -108,6 +108,7 @@ class ResidualModel(OneProcess):
     def __deepcopy__(self, memo: dict[int, Any]) -> ResidualModel:
         """Return an independent model, as it is now; what is known about it is found out anew."""
         with self.lock:
+            self.bridge.__dict__.pop(_SEEN, None)
             try:
                 bridge = deep_copy(self.bridge, memo)
             except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
@@ -170,12 +171,12 @@ class ResidualModel(OneProcess):
 
         What was found out about the model before is then forgotten.
         """
-        shared = self._shared
-        before = shared.seen.get("digest")
-        now = shared.seen["digest"] = fingerprint(self.bridge.original_model, shared.seen)
+        seen = self.bridge.__dict__.setdefault(_SEEN, {})
+        before = seen.get("digest")
+        now = seen["digest"] = fingerprint(self.bridge.original_model, seen)
         if before not in (None, now):
-            with shared.lock:
-                shared.facts.clear()
+            with self.lock:
+                self._shared.facts.clear()
         return now
 
     @property

@@ -104,6 +104,8 @@ display(slider, out)
 @pytest.fixture
 def fresh(shared: Kernel) -> Kernel:
     """A kernel of each generation with a slider, and no widget of a test before."""
+    if shared.loses_requests:
+        pytest.skip("ipykernel 7.0 to 7.3 loses requests for good (its issue 1554), and callbacks send many")
     return with_slider(shared)
 
 
