@@ -1,9 +1,9 @@
 """A widget is closed when the cell or the callback that made it is over, and nothing leads to it any more.
 
-What leads to it: a variable of the user's (a list, dict, attribute, closure or container widget in it, too), a running
-or waiting function's locals, and the page (`resid_widgets.widgets.shell.shown`), the observers of what is on the page
-included. So a widget that `ipywidgets.interact` or a loop has replaced by the next one is closed, and one that is still
-shown is not. What a cell has made and never displayed is kept until it runs again.
+What leads to it: a variable of the user's (a list, dict, attribute, closure or container widget in it, too), the locals
+of a function that runs or waits, and the page (`resid_widgets.widgets.shell.shown`), with the observers of what is on
+it. So a widget that `ipywidgets.interact` or a loop has replaced by the next one is closed, and one that is still shown
+is not. What a cell has made and never displayed is kept until it runs again.
 
 ipywidgets keeps every widget alive until it is closed, so without this each run of a cell, and each move of a slider,
 would leave one more behind, with its run of the model. Outside IPython, as in marimo, a host that closes the comms
@@ -129,9 +129,15 @@ class Keeper:
         self._ends(execution(self.shell()), in_cell=False)
 
     def sweep(self, now: Execution | None = None) -> None:
-        """Close the widgets that nothing leads to; not those of a run that is not over, which may yet be kept."""
+        """Close the widgets that nothing leads to; not those of a run that is not over, which may yet be kept.
+
+        While another thread is at a request, whose functions may hold any, none is closed: its end does it.
+        """
         shell = self.shell()
         with self.page.lock:
+            alive = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+            if alive & self.now.keys():
+                return
             drawn = set() if all(made.displayed for made in self.made) else self.page.drawn()
             for made in self.made:
                 made.displayed |= made.model_id in drawn

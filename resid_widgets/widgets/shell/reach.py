@@ -49,20 +49,19 @@ def user_values(shell: Any) -> list[Any]:
 
 
 def running_values() -> Iterator[Any]:
-    """Yield the locals of the functions that are at work on any thread, or wait in a task of the calling thread's loop.
+    """Yield the locals of the functions that are at work on this thread, or wait in a task of its loop.
 
-    A widget that a callback is about to show or to keep is in nobody's variable yet.
+    A widget that a callback is about to show or to keep is in nobody's variable yet. The frames of other threads are
+    left alone: reading the locals of one that runs can crash the interpreter (seen with CPython 3.11).
     """
-    frames = list(sys._current_frames().values())
     for task in _tasks():
         yield task.get_coro()
-    for frame in frames:
-        inner: types.FrameType | None = frame
-        while inner is not None:
-            package = inner.f_globals.get("__name__", "").partition(".")[0]
-            if inner.f_locals is not inner.f_globals and package not in _MACHINERY:
-                yield from list(inner.f_locals.values())
-            inner = inner.f_back
+    frame: types.FrameType | None = sys._getframe()
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if frame.f_locals is not frame.f_globals and package not in _MACHINERY:
+            yield from list(frame.f_locals.values())
+        frame = frame.f_back
 
 
 def _tasks() -> Collection[asyncio.Task[Any]]:
@@ -139,7 +138,7 @@ def _user_observers(widget: anywidget.AnyWidget) -> Iterator[Any]:
 def _suspended(item: Any) -> Iterator[Any]:
     """Yield the locals of a generator or coroutine that is not over, and what it waits for."""
     kind = {types.GeneratorType: "gi", types.CoroutineType: "cr"}.get(type(item), "ag")
-    frame = getattr(item, f"{kind}_frame", None)
+    frame = None if getattr(item, f"{kind}_running", False) else getattr(item, f"{kind}_frame", None)
     if frame is not None and frame.f_locals is not frame.f_globals:
         yield from list(frame.f_locals.values())
         yield getattr(item, {"gi": "gi_yieldfrom"}.get(kind, f"{kind}_await"), None)
