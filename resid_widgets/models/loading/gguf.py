@@ -82,8 +82,9 @@ def _convert(file: Path, folder: Path, progress: bool) -> None:
         raise InputError.about(
             "source", str(file), f"it cannot be read ({type(error).__name__}: {first_line})", "Download it again."
         ) from error
+    else:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     finally:
         if bars:
             transformers_logging.enable_progress_bar()
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
