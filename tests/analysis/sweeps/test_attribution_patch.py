@@ -214,6 +214,8 @@ def test_frozen_weights_and_a_thread_without_gradients_make_no_difference(llama)
     expected = sweep(llama, component="z").values.values
     parameters = list(llama.bridge.original_model.parameters())
     wanted = [parameter.requires_grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None  # what a script of another test has left
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
