@@ -97,6 +97,7 @@ class ResidualModel(OneProcess):
                 "model", type(bridge).__name__, "a ResidualModel or TransformerBridge is needed", "Use rw.load_model()."
             )
         self.bridge = bridge
+        self._seen: dict[str, Any] = bridge.__dict__.setdefault(_SEEN, {})
         self._shared = shared_state(bridge)
         given = self._shared.given
         self.tokenizer = given.setdefault("tokenizer", bridge.tokenizer) if tokenizer == "bridge" else tokenizer
@@ -108,7 +109,7 @@ class ResidualModel(OneProcess):
     def __deepcopy__(self, memo: dict[int, Any]) -> ResidualModel:
         """Return an independent model, as it is now; what is known about it is found out anew."""
         with self.lock:
-            self.bridge.__dict__.pop(_SEEN, None)
+            self._seen.pop("fingerprint", None)
             try:
                 bridge = deep_copy(self.bridge, memo)
             except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
@@ -171,9 +172,8 @@ class ResidualModel(OneProcess):
 
         What was found out about the model before is then forgotten.
         """
-        seen = self.bridge.__dict__.setdefault(_SEEN, {})
-        before = seen.get("digest")
-        now = seen["digest"] = fingerprint(self.bridge.original_model, seen)
+        before = self._seen.get("digest")
+        now = self._seen["digest"] = fingerprint(self.bridge.original_model, self._seen)
         if before not in (None, now):
             with self.lock:
                 self._shared.facts.clear()

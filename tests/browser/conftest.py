@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, sync_playwright
 
 from tests.browser.lab import Kernel, Server
 from tests.browser.page import Notebook, chromium, watched
@@ -64,6 +64,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
             for n, page in enumerate(pages):
                 RESULTS.mkdir(exist_ok=True)
                 path = RESULTS / (re.sub(r"[^\w.-]+", "-", f"{item.name}-{name}-{n}") + ".png")
-                page.screenshot(path=path)
-                report.sections.append(("screenshot", str(path)))
+                try:
+                    page.screenshot(path=path)
+                    report.sections.append(("screenshot", str(path)))
+                except Error as error:  # it is closed, or no longer answers: raised here, that would end the whole run
+                    report.sections.append(("no screenshot", error.message))
     return report

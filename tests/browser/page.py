@@ -88,10 +88,13 @@ class Watch:
         socket.on("framesent", lambda data: self.sent.append(data.encode() if isinstance(data, str) else data))
 
     def check(self) -> None:
-        """Fail if anything was wrong."""
-        assert self.hosts <= {"127.0.0.1"}, f"requests went to {self.hosts}"
-        assert not self.dialogs, f"dialogs opened: {self.dialogs}"
-        assert not self.errors, "errors on the console:\n" + "\n".join(self.errors)
+        """Fail, once, if anything was wrong since the last time."""
+        hosts, dialogs, errors = self.hosts - {"127.0.0.1"}, [*self.dialogs], [*self.errors]
+        for seen in (self.hosts, self.dialogs, self.errors):
+            seen.clear()
+        assert not hosts, f"requests went to {hosts}"
+        assert not dialogs, f"dialogs opened: {dialogs}"
+        assert not errors, "errors on the console:\n" + "\n".join(errors)
 
 
 @contextlib.contextmanager
