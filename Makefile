@@ -8,6 +8,9 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
 QUICK := not (slow or browser or kernel or packaging)
+NUMBERS := not (browser or kernel or packaging)
+# Every annotation is checked by the quick tests, which reach every function; it would take half the others' time again.
+ANNOTATIONS := --jaxtyping-packages=resid_widgets,beartype.beartype
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 CONSTRAINTS ?= constraints.txt
@@ -48,19 +51,20 @@ demo: setup-demo ## open the first lesson in JupyterLab (DEMO_ARGS=--no-browser 
 
 .PHONY: test
 test: setup-test lint test-js ## everything: linters, type checks, JavaScript and Python tests, browsers included
-	$(PY) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(WORKERS) -m "$(QUICK)" $(ANNOTATIONS) $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(WORKERS) -m "not ($(QUICK))" $(PYTEST_ARGS)
 
 .PHONY: check
-check: $(TEST_MADE) $(STATIC) lint test-js ## the part of `make test` that takes less than two minutes
+check: $(TEST_MADE) $(STATIC) ## the quick tests, in less than two minutes; `make lint test-js` has the rest of the inner loop
 	$(PY) -m pytest -n $(WORKERS) -m "$(QUICK)" $(PYTEST_ARGS)
 
 .PHONY: test-machines
-test-machines: $(TEST_MADE) ## the tests of `make check` as other processors, other numbers of threads and a busy machine run them
+test-machines: $(TEST_MADE) ## the tests without a browser, as other processors, numbers of threads and a busy machine run them
 	for machine in MKL_CBWR=COMPATIBLE MKL_CBWR=AVX2 ATEN_CPU_CAPABILITY=default; do echo "== $$machine" && \
-	  env $$machine $(PY) -m pytest -n $(WORKERS) -m "$(QUICK)" $(PYTEST_ARGS) || exit 1; done
-	echo "== two threads" && $(PY) -m pytest -n 1 -m "$(QUICK)" $(PYTEST_ARGS)
+	  env $$machine $(PY) -m pytest -n $(WORKERS) -m "$(NUMBERS)" $(PYTEST_ARGS) || exit 1; done
+	echo "== two threads" && $(PY) -m pytest -n 1 -m "$(NUMBERS)" $(PYTEST_ARGS)
 	echo "== two busy loops"; loops=; for n in 1 2; do (while :; do :; done) & loops="$$loops $$!"; done; trap "kill $$loops" EXIT; \
-	  $(PY) -m pytest -n $(WORKERS) -m "$(QUICK)" $(PYTEST_ARGS)
+	  $(PY) -m pytest -n $(WORKERS) -m "$(NUMBERS)" $(PYTEST_ARGS)
 
 .PHONY: test-alone
 test-alone: $(TEST_MADE) $(STATIC) ## each test file in a process of its own

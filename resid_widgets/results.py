@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
+
+MOST_IDS = 512  # that a table's header states
 
 Level = Literal["green", "amber", "red"]
 
@@ -103,10 +106,22 @@ class Files:
         """Return the numbers as a table."""
         raise NotImplementedError
 
+    def about(self) -> Sequence[str]:
+        """Return what the numbers of the table are and where they come from, a line each."""
+        return ()
+
+    def csv_text(self) -> str:
+        """Return `about` as lines that begin with ``#``, and `to_dataframe` as CSV, texts in quotes.
+
+        ``pd.read_csv(path, comment="#")`` reads it: what stands in quotes is no comment.
+        """
+        lines = [f"# {' '.join(line.split())}\n" for line in self.about()]
+        return "".join(lines) + self.to_dataframe().to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+
     def to_csv(self, path: str | Path) -> Path:
-        """Write `to_dataframe` as UTF-8 CSV and return the path."""
+        """Write `csv_text` in UTF-8 and return the path."""
         path = writable(path)
-        self.to_dataframe().to_csv(path, index=False)
+        path.write_text(self.csv_text(), encoding="utf-8", newline="")
         return path
 
     def to_png(self, path: str | Path, dpi: int = 150) -> Path:
@@ -152,10 +167,36 @@ class Result(Files):
 
         return show(self)
 
+    def _repr_mimebundle_(self, **_: Any) -> Any:
+        """Draw itself at the end of a notebook's cell; `print` and a terminal have the text."""
+        from resid_widgets.widgets.show import bundle  # the one upward reach, see tests/test_layers.py
+
+        return bundle(self)
+
+    def _display_(self) -> Any:
+        """Draw itself in marimo."""
+        from resid_widgets.widgets.show import drawn  # the one upward reach, see tests/test_layers.py
+
+        return drawn(self)
+
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row a cell: the dims, the non-index coords and the value."""
         name = self.values.name or self.values.attrs.get("long_name", "value")
         return self.values.rename(str(name)).to_dataframe().reset_index()
+
+    def about(self) -> Sequence[str]:
+        """Return what the numbers of the table are and where they come from, a line each."""
+        source, named = self.provenance, self.values.attrs
+        units = f" ({named['units']})" if named.get("units") else ""
+        said = [f"{name}={value}" for name, value in source.options.items() if value is not None]
+        return (
+            f"{type(self).__name__} of {source.describe()}",
+            f"values: {named.get('long_name', self.values.name)}{units}",
+            f"options: {', '.join(said)}" + ("" if source.seed is None else f", seed={source.seed}"),
+            f"weights {source.weights_hash} on {source.device}, token ids {_stated(source.token_ids)}",
+            f"made with {', '.join(f'{name} {version}' for name, version in source.versions.items())}",
+            *(f"[{check.level}] {check.text}" for check in self.checks),
+        )
 
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML file that still hovers with no kernel and no network."""
@@ -172,6 +213,12 @@ class Result(Files):
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _stated(ids: Sequence[int]) -> str:
+    """Return token ids; of many only the first."""
+    more = f" ... ({len(ids)} in all)" if len(ids) > MOST_IDS else ""
+    return " ".join(map(str, ids[:MOST_IDS])) + more
 
 
 def writable(path: str | Path) -> Path:

@@ -44,6 +44,17 @@ ONE_AT_A_TIME = ("browser/", "kernel/", "packaging/", "test_notebooks.py", "test
 """What starts servers, kernels and builds: in one worker, beside the rest."""
 
 
+SLOW = frozenset((ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split())
+"""Test functions that took more than 0.3 s, all parameters together: left out of `make check`."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what is slow by its name: by measurement, for nobody remembers to."""
+    if item.nodeid.removeprefix("tests/").partition("[")[0] in SLOW:
+        item.add_marker("slow")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave tests that drive one page in its order; all others run in random order."""

@@ -149,6 +149,11 @@ def test_undo_redo_and_reset(lab: Notebook) -> None:
     lab.kernel.wait("[w.layer, w.pos]", [None, None])
     button(view, "Undo").click()  # a reset can be taken back
     edited(lab, [[0, 3], [1, 4]])
+    view.click(2, 5)  # by keys, with the focus on the picture; the notebook has its own undo
+    edited(lab, [[0, 3], [1, 4], [2, 5]])
+    for key, left in [("Control+z", 2), ("Control+z", 1), ("Control+Shift+z", 2), ("Meta+z", 1), ("Control+y", 2)]:
+        lab.page.keyboard.press(key)
+        edited(lab, [[n, n + 3] for n in range(left)])
 
 
 def test_chips_are_taken_off(lab: Notebook) -> None:

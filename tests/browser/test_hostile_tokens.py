@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from tests.browser.lab import Kernel, Server
 from tests.browser.page import Notebook, watched
 from tests.browser.scenes import HOSTILE
 from tests.browser.view import View
+from tests.csv_tables import table
 
 pytestmark = pytest.mark.browser
 
@@ -153,6 +152,5 @@ def test_in_a_table(odd: Any) -> None:
     import resid_widgets as rw
 
     _, _, data = rw.ActivationHeatmap(odd)._file("csv")
-    rows = list(csv.DictReader(io.StringIO(data.decode("utf-8"))))
-    found = [row["token"] for row in rows if row["layer"] == "0"]
-    assert found == [visible(token) for token in HOSTILE]
+    found = table(data)
+    assert found["token"][found["layer"] == 0].tolist() == [visible(token) for token in HOSTILE]

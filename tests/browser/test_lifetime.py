@@ -1,19 +1,16 @@
-"""What a widget shows when its kernel goes, when its notebook is opened again, and when its cell leaves the screen."""
+"""What a widget shows when its kernel goes, and when its cell leaves the screen."""
 
 from __future__ import annotations
 
-import base64
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import nbformat
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, WebSocketRoute, expect
+from playwright.sync_api import BrowserContext, WebSocketRoute, expect
 
 from tests.browser.lab import Kernel, Server, until
-from tests.browser.page import Notebook, watched
+from tests.browser.page import Notebook
 
 pytestmark = pytest.mark.browser
 
@@ -101,46 +98,6 @@ def test_a_restart_leaves_the_last_picture_and_says_so(
     assert (fresh.colours() == before).all()
     fresh.click(3, 4)
     expect(fresh.side).to_contain_text("cosine to final")
-    notebook.close()
-
-
-@pytest.fixture(scope="module")
-def saved(server: Server, browser: Browser, kernel: Kernel) -> Iterator[str]:
-    """A notebook that was run and saved, with its kernel's widgets still alive."""
-    server.write("saved.ipynb", "saved = rw.ActivationHeatmap(run)\nsaved", "rw.LogitLensHeatmap(run)")
-    with watched(browser) as context:
-        notebook = Notebook(server, context, "saved.ipynb", kernel=kernel)
-        notebook.run()
-        notebook.view(1)
-        notebook.save()
-        notebook.close()
-    yield "saved.ipynb"
-    kernel.run("import ipywidgets; ipywidgets.Widget.close_all()")
-
-
-def test_a_saved_notebook_has_pictures(server: Server, saved: str) -> None:
-    for cell in json.loads((server.files / saved).read_text())["cells"]:
-        (output,) = cell["outputs"]
-        picture = base64.b64decode("".join(output["data"]["image/png"]))
-        assert picture.startswith(b"\x89PNG")
-        assert len(picture) > 5000
-
-
-def test_opened_with_a_fresh_kernel_a_notebook_shows_the_pictures(
-    server: Server, saved: str, window: BrowserContext
-) -> None:
-    # As it comes from somebody else. (JupyterLab trusts what was run here, and then looks for the widget alone.)
-    book = nbformat.read(server.files / saved, as_version=4)
-    book.cells.append(nbformat.v4.new_markdown_cell("from elsewhere"))
-    nbformat.write(book, server.files / "copy.ipynb")
-    notebook = Notebook(server, window, "copy.ipynb")
-    for cell in (0, 1):
-        output = notebook.page.locator(f".jp-Cell[data-windowed-list-index='{cell}'] .jp-OutputArea")
-        picture = output.locator("img")
-        expect(picture).to_be_visible()
-        assert picture.evaluate("img => img.decode().then(() => img.naturalWidth)") > 400
-        expect(output).not_to_contain_text("Error")
-        assert output.locator(".rw").count() == 0
     notebook.close()
 
 

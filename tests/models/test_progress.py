@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import pytest
@@ -33,10 +35,20 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
     return made
 
 
+def over_pairs(run: Any) -> Any:
+    """The second pair differs at fewer positions, and costs less than the first says."""
+    clean, corrupt = [[1, 5, 10, 20], [1, 5, 10, 20]], [[1, 6, 11, 21], [1, 5, 10, 21]]
+    return rw.patch_sweep(run.model, clean, corrupt, rw.logit_diff(7, 8), budget=1)
+
+
 CALLS = {
-    ("sweep", "token"): lambda run: rw.ablation_sweep(run, rw.logit_diff(7, 8), budget=1),
-    ("collect", "sample"): lambda run: rw.collect(run.model, [[5, 9], [3, 4, 5], [1, 2, 3, 4]]),
-    ("neurons", "prompt"): lambda run: rw.neuron_patterns(run.model, [[5, 9], [3, 4, 5], [1, 2, 3]], progress=True),
+    "ablation_sweep": (("sweep", "token"), lambda run: rw.ablation_sweep(run, rw.logit_diff(7, 8), budget=1)),
+    "patch_sweep over pairs": (("sweep", "token"), over_pairs),
+    "collect": (("collect", "sample"), lambda run: rw.collect(run.model, [[5, 9], [3, 4, 5], [1, 2, 3, 4]])),
+    "neuron_patterns": (
+        ("neurons", "prompt"),
+        lambda run: rw.neuron_patterns(run.model, [[5, 9], [3, 4, 5], [1, 2, 3]], progress=True),
+    ),
 }
 
 
@@ -45,22 +57,45 @@ def run(llama: Any) -> Any:
     return rw.run(llama, [1, 5, 10, 20, 33, 7, 60])
 
 
-@pytest.mark.parametrize("words", CALLS)
-def test_what_is_quick_makes_none(run: Any, bars: list[Bar], words: tuple[str, str]) -> None:
-    CALLS[words](run)
+@pytest.mark.parametrize("name", CALLS)
+def test_what_is_quick_makes_none(run: Any, bars: list[Bar], name: str) -> None:
+    CALLS[name][1](run)
     assert bars == []
 
 
-@pytest.mark.parametrize("words", CALLS)
+@pytest.mark.parametrize("name", CALLS)
 def test_what_is_slow_has_one_that_ends_full_and_closed(
-    run: Any, bars: list[Bar], monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]
+    run: Any, bars: list[Bar], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(progress, "BAR_AFTER", 0.0)
-    CALLS[words](run)
+    words, call = CALLS[name]
+    call(run)
     (bar,) = bars
     assert bar.words == words
     assert bar.n == bar.total > 0
     assert bar.closed and bar.options["leave"] is False
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_interrupt_takes_it_away(run: Any, bars: list[Bar], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def interrupt(bar: Bar, more: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress, "BAR_AFTER", 0.0)
+    monkeypatch.setattr(Bar, "update", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        CALLS[name][1](run)
+    (bar,) = bars
+    assert bar.closed
+
+
+def test_whoever_makes_a_bar_ends_it() -> None:
+    """Each public function that takes ``progress=`` and makes no other do the work is decorated."""
+    functions = [each for each in map(rw.__getattr__, rw.__all__) if inspect.isfunction(each)]
+    makers = [each for each in functions if re.search(r"\b(reporter|sweeping)\(progress", inspect.getsource(each))]
+    assert len(makers) >= 8
+    for maker in makers:
+        assert inspect.getsource(maker).startswith("@ending_bars()"), maker
 
 
 def test_none_is_made_where_none_is_wanted(run: Any, bars: list[Bar], monkeypatch: pytest.MonkeyPatch) -> None:

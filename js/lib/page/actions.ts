@@ -1,6 +1,7 @@
 // Buttons of the header that a widget has beside the common ones. Kept in place between updates, so that focus stays.
 import { h, setText } from "../dom/dom";
 import type { Action } from "../wire/model";
+import { historyKey } from "./keyboard";
 
 const SAID = 1500;
 
@@ -25,6 +26,19 @@ export class Actions {
     const wanted = actions.map((action) => this.#buttons.get(action.name)!);
     if (wanted.length !== this.el.children.length || wanted.some((button, i) => button !== this.el.children[i]))
       this.el.replaceChildren(...wanted);
+  }
+
+  /** Undo and redo by keys, wherever the focus is within `root`; in a line of text the browser has its own. */
+  listen(root: HTMLElement): void {
+    root.addEventListener("keydown", (event) => this.#key(event), { signal: this.signal });
+  }
+
+  #key(event: KeyboardEvent): void {
+    const button = this.#buttons.get(historyKey(event) ?? "");
+    if (!button?.isConnected || (event.target as Element).matches("input, textarea")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    button.click(); // one that is off does nothing
   }
 
   #make({ name, label }: Action): HTMLButtonElement {

@@ -23,6 +23,14 @@ export interface KeyField {
   cursor: Cell | null;
 }
 
+/** The action of the header that a key stands for: Ctrl or Cmd with Z takes back, with Shift too, or with Y, does again. */
+export function historyKey(press: KeyPress): "undo" | "redo" | null {
+  if (press.altKey || !(press.ctrlKey || press.metaKey)) return null;
+  const key = press.key.toLowerCase();
+  if (key === "z") return press.shiftKey ? "redo" : "undo";
+  return key === "y" && !press.shiftKey ? "redo" : null;
+}
+
 /** Rows that PageUp and PageDown go by. */
 export const PAGE_ROWS = 10;
 

@@ -29,6 +29,7 @@ import { Controls } from "./controls";
 import { Editing } from "./editing";
 import { download, localExports, pythonExports } from "./exports";
 import { Inner } from "./inner";
+import { hideKept } from "./kept";
 import { Menu } from "./menu";
 import type { MakePart, Now, Part } from "./part";
 import { Shell } from "./shell";
@@ -106,10 +107,12 @@ class WidgetView {
     this.#shell.main.append(...this.#parts.map((part) => part.el));
     this.#shell.reset.addEventListener("click", () => this.#reset(), { signal });
     this.#shell.cancel.addEventListener("click", () => this.#channel.ask({ kind: "cancel" }), { signal });
+    this.#actions.listen(this.#shell.root);
     signal.addEventListener("abort", () => this.#channel.close());
     followTraits(model, (trait) => this.#changed(trait), signal);
     el.classList.add("rw-host");
     el.append(this.#shell.root);
+    hideKept(model.get("kept"));
     followTheme(this.#shell.root, (colours) => this.#recolour(colours), signal);
     watchKernel(el, model.widget_manager, () => this.#lost(), signal);
   }

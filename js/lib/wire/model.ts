@@ -15,6 +15,8 @@ export interface Model {
   inner: string | null;
   status: Status;
   offline: boolean;
+  /** Name of the picture that a saved notebook keeps; none in an exported page. */
+  kept?: string;
   planes?: Planes | null;
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type KeyField, keyAction, PAGE_ROWS } from "../../lib/page/keyboard";
+import { historyKey, type KeyField, keyAction, PAGE_ROWS } from "../../lib/page/keyboard";
 
 const field = (over: Partial<KeyField> = {}): KeyField => ({
   rows: 12,
@@ -71,4 +71,13 @@ test("what is not ours is left to the page", () => {
   ])
     assert.equal(keyAction(press, field()), null, press.key);
   assert.equal(keyAction({ key: "ArrowUp" }, field({ cols: 0 })), null);
+});
+
+test("Ctrl or Cmd with Z takes back, with Shift or Y does again", () => {
+  assert.equal(historyKey({ key: "z", ctrlKey: true }), "undo");
+  assert.equal(historyKey({ key: "z", metaKey: true }), "undo");
+  assert.equal(historyKey({ key: "Z", ctrlKey: true, shiftKey: true }), "redo");
+  assert.equal(historyKey({ key: "y", ctrlKey: true }), "redo");
+  for (const press of [{ key: "z" }, { key: "z", ctrlKey: true, altKey: true }, { key: "x", ctrlKey: true }])
+    assert.equal(historyKey(press), null);
 });

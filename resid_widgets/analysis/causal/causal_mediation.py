@@ -28,6 +28,7 @@ from resid_widgets.errors import InputError
 from resid_widgets.interventions import patch
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel, as_model
+from resid_widgets.models.progress import ending_bars
 from resid_widgets.models.reuse.edits import checked_site, edit_for
 from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.runs.run import Run, run
@@ -85,6 +86,7 @@ class CausalMediation(Result):
         return self.script
 
 
+@ending_bars()
 @plain_state()
 def causal_mediation(
     model: Any,

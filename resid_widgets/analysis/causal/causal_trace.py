@@ -23,6 +23,7 @@ from resid_widgets.analysis.sweeps.sweep_result import SweepResult, column_label
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import as_model
+from resid_widgets.models.progress import ending_bars
 from resid_widgets.models.reuse.edits import Edit, constant, unmarked
 from resid_widgets.models.reuse.engine import engine_of_embedded
 from resid_widgets.models.reuse.intervene import intervene
@@ -79,6 +80,7 @@ class CausalTrace(SweepResult):
         return self.clean - self.corrupt
 
 
+@ending_bars()
 @plain_state()
 def causal_trace(
     model: Any,

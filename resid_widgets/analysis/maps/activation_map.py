@@ -132,7 +132,7 @@ def activation_map(
     array = grid_array(raw, run, name=name, long_name=label, units=chosen.units)
     stated = {key: _short(value) for key, value in options.items()}
     return ActivationMap(
-        values=grid_array(values, run, name=name, long_name=label, units=units) if per_layer else array,
+        values=grid_array(values, run, name=f"{name}_z", long_name=label, units=units) if per_layer else array,
         checks=carried_checks(run, component, values, broken, defined),
         provenance=with_options(run.provenance, component=component, stat=name, per_layer=per_layer, **stated),
         component=component,

@@ -26,7 +26,7 @@ from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.components import offered_components
 from resid_widgets.models.layers.shapes import one_shape
 from resid_widgets.models.model import ResidualModel, as_model
-from resid_widgets.models.progress import reporter
+from resid_widgets.models.progress import ending_bars, reporter
 from resid_widgets.models.prompt_list import read_prompts
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.models.token_checks import NAMES, token_checks
@@ -41,6 +41,7 @@ SENTENCE = (
 )
 
 
+@ending_bars()
 @plain_state()
 def neuron_patterns(
     model: Any,

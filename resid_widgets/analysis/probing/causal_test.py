@@ -16,6 +16,7 @@ from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention, add, project_out
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import as_model
+from resid_widgets.models.progress import ending_bars
 from resid_widgets.models.reuse.edits import edit_for
 from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.runs.run import Run, run
@@ -24,6 +25,7 @@ from resid_widgets.sites import RESIDUAL, Site
 from resid_widgets.whole import is_whole, several_whole, whole_number
 
 
+@ending_bars()
 @plain_state()
 def causal_test(
     model: Any,

@@ -21,12 +21,14 @@ from resid_widgets.analysis.sweeps.sweep import sweeping
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state, same_random
 from resid_widgets.models.memory import CPU, require_memory
+from resid_widgets.models.progress import ending_bars
 from resid_widgets.prompts import read
 from resid_widgets.whole import several_whole, whole_number
 
 TASKS = ("classify", "regress")
 
 
+@ending_bars()
 @plain_state()
 def probe(
     data: Any,

@@ -17,6 +17,7 @@ from resid_widgets.analysis.sweeps.sweep_result import SweepResult, column_label
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import Intervention
 from resid_widgets.models.ambient import plain_state
+from resid_widgets.models.progress import ending_bars
 from resid_widgets.models.reuse.edits import edit_for
 from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.runs.run import Run
@@ -49,6 +50,7 @@ class AblationSweep(SweepResult):
     base: float
 
 
+@ending_bars()
 @plain_state()
 def ablation_sweep(
     run: Run,

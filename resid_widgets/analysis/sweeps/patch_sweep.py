@@ -19,9 +19,11 @@ from resid_widgets.analysis.sweeps.sweep import Progress, Reporter, Sweeping, ru
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import as_model
+from resid_widgets.models.progress import ending_bars
 from resid_widgets.whole import whole_number
 
 
+@ending_bars()
 @plain_state()
 def patch_sweep(
     model: Any,

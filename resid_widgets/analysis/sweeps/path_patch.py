@@ -20,6 +20,7 @@ from resid_widgets.analysis.sweeps.sweep import Cell, Sweeping, run_cells, sweep
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel, as_model
+from resid_widgets.models.progress import ending_bars
 from resid_widgets.models.reuse.edits import checked_site
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.structure import structure_of
@@ -45,6 +46,7 @@ class PathPatch(PatchSweep):
     receivers: tuple[Site | str, ...]
 
 
+@ending_bars()
 @plain_state()
 def path_patch(
     model: Any,

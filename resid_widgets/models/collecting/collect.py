@@ -27,7 +27,7 @@ from resid_widgets.models.components import named_components, offered_components
 from resid_widgets.models.layers.shapes import one_shape
 from resid_widgets.models.memory import human
 from resid_widgets.models.model import ResidualModel, as_model
-from resid_widgets.models.progress import Report, reporter
+from resid_widgets.models.progress import Report, ending_bars, reporter
 from resid_widgets.models.prompt_list import read_prompts
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.models.structure import relative_gap
@@ -40,6 +40,7 @@ COLLECTED = (*RESIDUAL, "mlp_post")
 """What can be collected: everything of which a position has one vector."""
 
 
+@ending_bars()
 @plain_state()
 def collect(
     model: Any,

@@ -63,11 +63,13 @@ def dense_folder(file: Path, *, progress: bool = True) -> Path:
 def _convert(file: Path, folder: Path, progress: bool) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import modeling_gguf_pytorch_utils as reader
     from transformers.utils import logging as transformers_logging
 
-    bars = transformers_logging.is_progress_bar_enabled()
+    bars, readers_own = transformers_logging.is_progress_bar_enabled(), vars(reader)["tqdm"]
     if not progress:
         transformers_logging.disable_progress_bar()
+        vars(reader)["tqdm"] = transformers_logging.tqdm  # its own bar does not know that
     try:
         model = AutoModelForCausalLM.from_pretrained(
             file.parent,
@@ -86,5 +88,6 @@ def _convert(file: Path, folder: Path, progress: bool) -> None:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     finally:
+        vars(reader)["tqdm"] = readers_own
         if bars:
             transformers_logging.enable_progress_bar()

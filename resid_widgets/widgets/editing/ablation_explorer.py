@@ -246,7 +246,7 @@ class AblationExplorer(GridWidget):
 
 def _actions(state: State, result: Ablation) -> list[dict[str, Any]]:
     return [
-        panel.action("undo", "Undo", bool(state.past), "Take the last change back"),
-        panel.action("redo", "Redo", bool(state.future), "Do again what was taken back"),
+        panel.action("undo", "Undo", bool(state.past), "Take the last change back (Ctrl+Z)"),
+        panel.action("redo", "Redo", bool(state.future), "Do again what was taken back (Ctrl+Shift+Z)"),
         panel.action("code", "Copy as code", True, "A short script that gives this number", copies=result.code()),
     ]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resid_widgets.analysis.probing.series import Series
 from resid_widgets.figures.series import draw_series, hovering
-from resid_widgets.results import Files, writable
-from resid_widgets.widgets.shell.exports import as_file
+from resid_widgets.results import writable
+from resid_widgets.widgets.shell.exports import Pictured, as_file
 from resid_widgets.widgets.shell.page import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-log = logging.getLogger(__name__)
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -47,7 +42,7 @@ th {{ color: #5d6670; font-weight: 600; }}
 """
 
 
-class ProbeExports(Files):
+class ProbeExports(Pictured):
     """What is drawn, as files."""
 
     def _figure(self, series: Sequence[Series]) -> Figure:
@@ -70,26 +65,6 @@ class ProbeExports(Files):
         title = html.escape(f"Probes · {', '.join(each.name for each in series)}")
         return _PAGE.format(title=title, svg=hovering(self._figure(series), series), table=table)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Add a picture for hosts that show no ipywidgets, and for notebooks that are opened without a kernel."""
-        bundle = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
-        picture = self._picture()
-        if not bundle or not picture:
-            return bundle
-        if isinstance(bundle, tuple):
-            return {**bundle[0], "image/png": picture}, bundle[1]
-        return {**bundle, "image/png": picture}
-
     def _mime_(self) -> tuple[str, str]:
         """Give marimo, which shows no ipywidgets, the picture."""
-        return "image/png", f"data:image/png;base64,{self._picture()}"
-
-    def _picture(self) -> str:
-        """Return the figure as base64 PNG; "" if it cannot be drawn."""
-        buffer = io.BytesIO()
-        try:
-            self.plot().savefig(buffer, format="png", dpi=80)
-        except Exception:
-            log.exception("the picture for hosts without widgets could not be drawn")
-            return ""
-        return base64.b64encode(buffer.getvalue()).decode("ascii")
+        return "image/png", f"data:image/png;base64,{self._fallback()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from _thread import RLock
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -202,6 +203,11 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
         tables = [series.table() for series in self._drawn.series]
         return pd.concat(tables, ignore_index=True)
 
+    def about(self) -> Sequence[str]:
+        """Return what the numbers of the table are and where they come from, a line each."""
+        self._open()
+        return [f"{name}: {line}" for name, result in self.results.items() for line in result.about()]
+
     def to_html(self, path: str | Path) -> Path:
         """Write one page with the curves as SVG, a title under each point, and the table, and return the path."""
         self._open()
@@ -209,6 +215,9 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
 
     def _file(self, form: str) -> tuple[str, str, bytes]:
         return self._exported(form, self._drawn.series)
+
+    def _shows(self) -> Any:
+        return list(self._drawn.results.items())
 
     def close(self) -> None:
         """Remove the dashboard from the page and free its results. Waits for nothing."""
@@ -218,6 +227,7 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
             for link in list(self._links):
                 link.drop(self)
             self._drawn.free()
+            self._pictured = None
             for widget in (self._fields, self._chart, self._choice, self._panel):
                 widget.close()
         super().close()

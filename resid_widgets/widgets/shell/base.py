@@ -141,7 +141,7 @@ class ResidWidget(Exports):
             self.layout.close()
         super().close()
         if was_open:
-            self._run = self._first = self._drawn = None
+            self._run = self._first = self._pictured = None
             for name in arguments.defaults(type(self)):
                 self._trait_values.pop(name, None)
 

@@ -23,8 +23,9 @@ from ipywidgets import Widget
 from ipywidgets.widgets import widget as registry
 
 from resid_widgets.widgets.shell.gate import close_for_cells
+from resid_widgets.widgets.shell.kept import Kept
 from resid_widgets.widgets.shell.reach import reachable, running_values, user_values
-from resid_widgets.widgets.shell.shown import COMM, WIDGET_MIME, Place, Shown
+from resid_widgets.widgets.shell.shown import COMM, WIDGET_MIME, Shown, parts
 
 
 class Execution(NamedTuple):
@@ -39,7 +40,7 @@ def adopt(widget: Any) -> None:
     """Note which run of which cell or callback makes `widget`, so that it can be closed when nothing leads to it."""
     shell = _shell()
     now = execution(shell)
-    if shell is not None and getattr(shell, "kernel", None) is not None:
+    if in_kernel():
         close_for_cells(shell, widget._lock, in_cell=now is not None and now.in_cell)
     if shell is not None and now is not None:
         keeper = _keepers.get(shell)
@@ -56,6 +57,18 @@ def release(widget: Any) -> None:
     keeper = None if shell is None else _keepers.get(shell)
     if keeper is not None:
         keeper.made[:] = [made for made in keeper.made if made.widget() is not widget]
+
+
+def in_kernel() -> bool:
+    """Whether this is a Jupyter kernel."""
+    return getattr(_shell(), "kernel", None) is not None
+
+
+def keeps_pictures() -> bool:
+    """Whether what is displayed now gets a picture in an output of its own; see `resid_widgets.widgets.shell.kept`."""
+    shell = _shell()
+    keeper = None if shell is None else _keepers.get(shell)
+    return keeper is not None and keeper.page.listens
 
 
 def execution(shell: Any) -> Execution | None:
@@ -92,6 +105,7 @@ class Keeper:
     def __init__(self, shell: Any) -> None:
         self.shell = weakref.ref(shell)
         self.made: list[Made] = []
+        self.kept = Kept(shell.display_pub.publish, lambda widget: parts(widget).values())
         self.page = Shown(shell, self._displayed)
         self.now: dict[int, list[str]] = {}  # thread to the requests that it is at
         shell.events.register("pre_execute", self.callback_begins)
@@ -111,14 +125,10 @@ class Keeper:
         """Empty the cell's output, and close what is gone with it: two pictures shall never share the memory."""
         self._begins(execution(self.shell()), in_cell=True)
 
-    def cell_ends(self, result: Any = None) -> None:
-        """Note what the cell shows as its result, and close what it has replaced."""
-        now = execution(self.shell())
-        value = getattr(result, "result", None)
-        if now is not None and isinstance(value, Widget) and value.comm is not None:
-            with self.page.lock:
-                self.page.show(self.page.outputs.setdefault(now.of, Place()), value.model_id)
-        self._ends(now, in_cell=True)
+    def cell_ends(self, _: Any = None) -> None:
+        """Close what the cell has replaced, and draw what a saved notebook keeps of the rest."""
+        self._ends(execution(self.shell()), in_cell=True)
+        self.kept.draw(changed=True)
 
     def callback_begins(self) -> None:
         """Listen to what a callback displays; called before cells, too, which are not meant."""
@@ -127,6 +137,7 @@ class Keeper:
     def callback_ends(self) -> None:
         """Close what the callback has replaced."""
         self._ends(execution(self.shell()), in_cell=False)
+        self.kept.draw()
 
     def sweep(self, now: Execution | None = None) -> None:
         """Close the widgets that nothing leads to; not those of a run that is not over, which may yet be kept.
@@ -188,9 +199,14 @@ class Keeper:
     def _here(self) -> list[str]:
         return self.now.get(threading.get_ident(), [])
 
-    def _displayed(self, model_id: str) -> None:
+    def _displayed(self, widget: Widget, display: str | None, update: bool) -> None:
+        shown = parts(widget)
         for made in self.made:
-            made.displayed |= made.model_id == model_id
+            made.displayed |= made.model_id in shown
+        if self.page.listens:
+            self.kept.show(widget, display, update)
+            if not self._here():  # no end of a cell or callback is going to
+                self.kept.draw()
 
 
 _keepers: weakref.WeakKeyDictionary[Any, Keeper] = weakref.WeakKeyDictionary()

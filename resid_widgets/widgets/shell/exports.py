@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 
 from resid_widgets.errors import InputError
 from resid_widgets.results import Files, writable
+from resid_widgets.widgets.shell import cells
 from resid_widgets.widgets.shell.page import write_whole
 from resid_widgets.widgets.shell.widget import ShellWidget
 
@@ -28,10 +29,39 @@ MIME = {"png": "image/png", "svg": "image/svg+xml", "csv": "text/csv", "html": "
 _drawing = threading.Lock()  # matplotlib shares caches between figures
 
 
-class Exports(ShellWidget):
-    """Delegates to the result that is drawn."""
+class Pictured(Files):
+    """Has a picture for hosts that run no JavaScript, and for notebooks that are opened without a kernel."""
 
-    _drawn: tuple[Any, str] | None = None
+    _pictured: tuple[Any, str] | None = None
+
+    def _shows(self) -> Any:
+        """Return what is drawn: as long as it is equal, so is the picture."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Add the picture, where it does not get an output of its own."""
+        bundle = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
+        if not bundle:
+            return bundle
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        picture = "" if cells.keeps_pictures() else self._fallback()
+        return ({**data, "image/png": picture} if picture else data), metadata
+
+    def _fallback(self) -> str:
+        """Return the picture as base64 PNG, drawn when it is first asked for; "" if it cannot be drawn."""
+        shows = self._shows()
+        if self._pictured is None or self._pictured[0] != shows:
+            try:
+                picture = base64.b64encode(draw(self, "png", FALLBACK_DPI, tight=False)).decode("ascii")
+            except Exception:
+                log.exception("the picture for hosts without JavaScript could not be drawn")
+                picture = ""
+            self._pictured = (shows, picture)
+        return self._pictured[1]
+
+
+class Exports(Pictured, ShellWidget):
+    """Delegates to the result that is drawn."""
 
     @property
     def result(self) -> Any:
@@ -50,9 +80,9 @@ class Exports(ShellWidget):
         """Return a short script that makes the same numbers with TransformerLens and PyTorch alone."""
         return self.result.code()
 
-    def to_csv(self, path: str | Path) -> Path:
-        """Write `to_dataframe` as CSV and return the path."""
-        return self.result.to_csv(path)
+    def about(self) -> Sequence[str]:
+        """Return what the numbers of the table are and where they come from, a line each."""
+        return self.result.about()
 
     def to_png(self, path: str | Path, dpi: int = 150) -> Path:
         """Write the figure as PNG and return the path."""
@@ -76,26 +106,8 @@ class Exports(ShellWidget):
     def _file(self, form: str) -> tuple[str, str, bytes]:
         return as_file(form, self._open().frame["title"], self.result, self._page)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Add a picture for hosts that run no JavaScript, and for notebooks that are opened without a kernel."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is None:
-            return None
-        data, metadata = bundle
-        picture = self._fallback()
-        return ({**data, "image/png": picture} if picture else data), metadata
-
-    def _fallback(self) -> str:
-        """Return the picture as base64 PNG, drawn when it is first asked for; "" if it cannot be drawn."""
-        result = self.result
-        if self._drawn is None or self._drawn[0] is not result:
-            try:
-                picture = base64.b64encode(draw(result, "png", FALLBACK_DPI, tight=False)).decode("ascii")
-            except Exception:
-                log.exception("the picture for hosts without JavaScript could not be drawn")
-                picture = ""
-            self._drawn = (result, picture)
-        return self._drawn[1]
+    def _shows(self) -> Any:
+        return self.result
 
 
 def as_file(form: str, title: str, shown: Files, page: Callable[[], str]) -> tuple[str, str, bytes]:
@@ -111,7 +123,7 @@ def as_file(form: str, title: str, shown: Files, page: Callable[[], str]) -> tup
     if form == "html":
         data = page().encode("utf-8")
     elif form == "csv":
-        data = shown.to_dataframe().to_csv(index=False).encode("utf-8")
+        data = shown.csv_text().encode("utf-8")
     else:
         data = draw(shown, form, 150)
     stem = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-").lower()[:60] or "picture"

@@ -62,15 +62,18 @@ class Shown:
         Model ids of widgets that may have been displayed before anybody listened.
     """
 
-    def __init__(self, shell: Any, when_shown: Callable[[str], None]) -> None:
+    def __init__(self, shell: Any, when_shown: Callable[[Widget, str | None, bool], None]) -> None:
         self._when_shown = when_shown
         self.lock = threading.RLock()
         self.runs: dict[str, str] = {}
         self.outputs: dict[str, Place] = {}
         self.captured: dict[str, Place] = {}
         self.before = set(registry._instances)
-        if hasattr(shell.display_pub, "parent_header"):  # ipykernel's
+        self.listens = hasattr(shell.display_pub, "parent_header")
+        """Whether the shell is ipykernel's."""
+        if self.listens:
             self._listen(shell.display_pub)
+            self._listen_to_results(shell.displayhook)
 
     def roots(self) -> Iterator[Any]:
         """Yield the widgets that cells show, and those of which nothing is known."""
@@ -93,7 +96,7 @@ class Shown:
         found: dict[str, Any] = {}
         waiting = list(self.roots())
         while waiting:
-            for model in _parts(waiting.pop()) - found.keys():
+            for model in parts(waiting.pop()).keys() - found.keys():
                 found[model] = registry._instances[model]
                 waiting += self.inside(found[model])
         return set(found)
@@ -101,11 +104,11 @@ class Shown:
     def show(self, place: Place, model: str | None, display: str | None = None) -> None:
         """Note that something is displayed in a place."""
         place.add(display, model)
-        self._note(model)
+        self._note(model, display)
 
     def known(self, widget: Any) -> None:
         """Note that it would be heard if a widget, or what it is part of, were displayed."""
-        self.before.difference_update(_parts(widget))
+        self.before.difference_update(parts(widget))
 
     def ran(self, of: str, run: str) -> None:
         """Note that a cell runs, or that a callback makes something: what it showed before is gone."""
@@ -139,6 +142,24 @@ class Shown:
 
         publisher.publish, publisher.clear_output = heard, cleared
 
+    def _listen_to_results(self, hook: Any) -> None:
+        """Hear what cells show as their results."""
+        write, finish = hook.write_format_data, hook.finish_displayhook
+        written: list[Any] = []
+
+        @functools.wraps(write)
+        def wrote(format_dict: Any, *args: Any, **kwargs: Any) -> None:
+            written[:] = [format_dict]
+            write(format_dict, *args, **kwargs)
+
+        @functools.wraps(finish)
+        def finished() -> None:
+            finish()
+            if written:
+                self._published(hook.parent_header, written.pop())
+
+        hook.write_format_data, hook.finish_displayhook = wrote, finished
+
     def _published(self, parent: Any, data: Any, transient: Any = None, update: bool = False, **_: Any) -> None:
         model, display = _model_of(data), (transient or {}).get("display_id")
         with self.lock:
@@ -147,7 +168,7 @@ class Shown:
                 return
             for place in (*self.outputs.values(), *self.captured.values()):
                 place.update(display, model)
-            self._note(model)
+            self._note(model, display, update=True)
 
     def _place(self, parent: Any) -> Place:
         """Return where the answers to a request go; nowhere, where its cell has run again since."""
@@ -159,11 +180,11 @@ class Shown:
         runs = [cell for cell, run in self.runs.items() if run == request]
         return self.outputs.setdefault(runs[-1], Place()) if runs else Place()
 
-    def _note(self, model: str | None) -> None:
+    def _note(self, model: str | None, display: str | None, update: bool = False) -> None:
         widget = registry._instances.get(model or "")
-        for part in [] if widget is None else _parts(widget):
-            self.before.discard(part)
-            self._when_shown(part)
+        if widget is not None:
+            self.before.difference_update(parts(widget))
+            self._when_shown(widget, display, update)
 
 
 def _model_of(bundle: Any) -> str | None:
@@ -180,12 +201,12 @@ def _widgets(models: Any) -> Iterator[Any]:
             yield widget
 
 
-def _parts(widget: Any) -> set[str]:
-    """Return the model ids of a widget and of all that are drawn with it."""
+def parts(widget: Any) -> dict[str, Any]:
+    """Return a widget and all that are drawn with it by their model ids, in the order in which they are."""
     found: dict[str, Any] = {}
     waiting = [widget]
     while waiting:
-        item = waiting.pop()
+        item = waiting.pop(0)
         if isinstance(item, Widget):
             if item.comm is not None and item.model_id not in found:
                 found[item.model_id] = item
@@ -194,4 +215,4 @@ def _parts(widget: Any) -> set[str]:
             waiting += item
         elif isinstance(item, dict):
             waiting += item.values()
-    return set(found)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from _thread import RLock
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -45,6 +46,11 @@ class ShellWidget(Stateful, FrontEndWidget):
     inner: Any = anywidget.WidgetTrait().tag(sync=True)
     status = t.Dict(READY, read_only=True).tag(sync=True)
     offline = t.Bool(False, read_only=True).tag(sync=True)
+    kept = t.Unicode(read_only=True).tag(sync=True)
+
+    @t.default("kept")
+    def _kept(self) -> str:
+        return uuid.uuid4().hex
 
     def _connect(self, model: ResidualModel | None) -> None:
         """Take lock and worker of the model behind the picture, or ones of its own; before there is a state."""

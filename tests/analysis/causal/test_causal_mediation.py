@@ -13,6 +13,7 @@ from resid_widgets.analysis.causal.mediation_effects import effects_of, mediatio
 from resid_widgets.models.loading.load_model import load_model
 from tests.analysis.handmade import linear_model
 from tests.analysis.plain import PlainLlama, putting, script_result
+from tests.csv_tables import table as read
 
 CLEAN, CORRUPT = [1, 5, 9, 20, 33, 4, 60], [1, 5, 40, 20, 33, 8, 60]
 OTHER_CLEAN, OTHER_CORRUPT = [1, 50, 9, 2, 3, 14, 6], [1, 50, 4, 2, 3, 8, 6]
@@ -245,7 +246,7 @@ def test_it_prints_and_leaves_as_a_table(llama, tmp_path):
     assert list(table["effect"]) == ["TE", "NDE", "NIE", "TIE", "interaction"]
     assert np.isnan(table["low"].to_numpy()).all()  # one pair
     assert "one pair" in str(result)
-    assert result.to_csv(tmp_path / "effects.csv").read_text(encoding="utf-8").startswith("effect,mean,low,high")
+    assert list(read(result.to_csv(tmp_path / "effects.csv"))) == list(table)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import pytest
 import torch
 from scipy import stats
 
+from tests.csv_tables import table
+
 TEXTS = [
     "The dogs beside the red car run",
     "Mary and John went to the store",
@@ -441,7 +443,7 @@ def test_it_prints_draws_and_leaves(patterns, tmp_path) -> None:
     assert frame.columns[:3].tolist() == ["layer", "neuron", "max"]
     assert {"correlation plural", "auroc plural"} <= set(frame.columns)
     assert frame.loc[700, "correlation plural"] == patterns.stats["correlation"].sel(label="plural").values.flat[700]
-    patterns.to_csv(tmp_path / "x.csv")
+    assert len(table(patterns.to_csv(tmp_path / "x.csv"))) == len(frame)
     patterns.to_png(tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 10_000
     assert patterns.provenance.options["prompts"] == 6

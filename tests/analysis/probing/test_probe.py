@@ -105,7 +105,7 @@ def test_on_shuffled_labels_a_probe_is_at_chance_and_its_interval_says_so(share:
     by_group[: int(100 * share)] = 1
     x = rng.normal(size=(400, 10)) + rng.normal(size=(100, 10))[groups]  # samples of a group are alike
     means, covered, own, own_covered = [], 0, [], 0
-    for seed in range(50):
+    for seed in range(30):
         y = np.random.default_rng([seed, 99]).permutation(by_group)[groups]
         found = run(x, y, groups=groups, seeds=(seed,))
         means.append(float(found.values[0]))
@@ -113,9 +113,9 @@ def test_on_shuffled_labels_a_probe_is_at_chance_and_its_interval_says_so(share:
         own.append(float(found.shuffled.mean()))
         low, high = found.interval("shuffled")
         own_covered += bool(low[0] <= 0.5 <= high[0])
-    assert abs(np.mean(means) - 0.5) < 0.02, np.mean(means)
-    assert abs(np.mean(own) - 0.5) < 0.02, np.mean(own)
-    assert covered >= 42 and own_covered >= 42, (covered, own_covered)
+    assert abs(np.mean(means) - 0.5) < 0.025, np.mean(means)
+    assert abs(np.mean(own) - 0.5) < 0.025, np.mean(own)
+    assert covered >= 25 and own_covered >= 25, (covered, own_covered)
 
 
 def test_a_planted_direction_is_found() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -65,6 +66,16 @@ class TestLoading:
         final = recorded.tensor("resid_post", -1)[-1]
         normed = final * torch.rsqrt(final.pow(2).mean() + 1e-5) * expected["output_norm.weight"]
         torch.testing.assert_close(recorded.final_logits, expected["output.weight"] @ normed, rtol=1e-4, atol=1e-4)
+
+    def test_a_first_conversion_shows_bars_only_where_they_are_asked_for(
+        self, file: Path, cache: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        load_model(file, progress=False)
+        assert capfd.readouterr().err == ""
+        for folder in cache.iterdir():
+            shutil.rmtree(folder)
+        load_model(file, progress=True)
+        assert "GGUF" in capfd.readouterr().err
 
     def test_upper_case_ending(self, file: Path, converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RESID_WIDGETS_CACHE", str(converted))

@@ -370,6 +370,7 @@ def test_each_is_said_to_have_fired_once(llamas: Both) -> None:
 def test_not_fired_exactly_once_is_refused(llamas: Both, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from resid_widgets.models.reuse import block_actions
 
+    rw.intervene(llamas.run, rw.zero(rw.Site("z", 1)))  # what is to be proved of the model is proved before
     applied = block_actions.applied
     repeated = lambda value, edits, start: [applied(value, edits, start) for _ in range(times)] or [value]  # noqa: E731
     monkeypatch.setattr(block_actions, "applied", lambda value, edits, start: repeated(value, edits, start)[0])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.csv_tables import table
 from tests.widgets.pictures import drawn, shown
 
 CLEAN, CORRUPT = [1, 5, 9, 20, 33, 4, 60], [1, 5, 10, 20, 33, 7, 60]
@@ -575,16 +576,16 @@ def test_a_result_shows_itself(llama, metric, page):
 def test_it_leaves_as_files(heatmap, front, tmp_path):
     heatmap.to_html(tmp_path / "a.html")
     assert heatmap.to_png(tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    lines = heatmap.to_csv(tmp_path / "a.csv").read_text().splitlines()
-    assert lines[0] == "layer,pos,token,token_clean,token_corrupt,effect"
-    assert len(lines) == 1 + 4 * TOKENS
+    found = table(heatmap.to_csv(tmp_path / "a.csv"))
+    assert list(found) == ["layer", "pos", "token", "token_clean", "token_corrupt", "effect"]
+    assert len(found) == 4 * TOKENS
     heatmap.explore(1, 1)
     for form in ("png", "svg", "csv", "html"):
         answer, _ = front.ask("export", format=form)
         assert answer["kind"] == "file"
     heatmap.component = "k"
     heatmap.to_html(tmp_path / "b.html")
-    assert heatmap.to_csv(tmp_path / "b.csv").read_text().startswith("layer,kv_head,effect")
+    assert list(table(heatmap.to_csv(tmp_path / "b.csv")))[:3] == ["layer", "kv_head", "effect"]
 
 
 def test_close_frees_the_run_and_closes_the_explorer(llama, metric):

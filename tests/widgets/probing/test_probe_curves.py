@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.csv_tables import table as read
+
 
 @pytest.fixture(scope="module")
 def task(tiny) -> Any:
@@ -315,7 +317,7 @@ def test_it_leaves_as_files(dashboard, tmp_path):
     assert "<script" not in page
     assert dashboard.to_png(tmp_path / "p.png").stat().st_size > 5000
     assert dashboard.to_svg(tmp_path / "p.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
-    assert len(dashboard.to_csv(tmp_path / "p.csv").read_text(encoding="utf-8").splitlines()) == len(table) + 1
+    assert len(read(dashboard.to_csv(tmp_path / "p.csv"))) == len(table)
 
 
 def test_points_of_the_page_lie_on_the_curve(found):

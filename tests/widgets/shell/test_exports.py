@@ -41,7 +41,7 @@ def test_the_picture_is_drawn_when_asked_for_and_once_for_each_frame(heatmap, mo
     heatmap.stat = "kurtosis"
     assert len(drawn) == 1
     assert heatmap._repr_mimebundle_()[0]["image/png"] != first
-    assert drawn[1] is heatmap.result
+    assert drawn == [heatmap, heatmap]
 
 
 def test_a_picture_that_cannot_be_drawn_is_logged_and_the_widget_shows(heatmap, monkeypatch, caplog):
