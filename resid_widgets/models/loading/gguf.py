@@ -66,10 +66,10 @@ def _convert(file: Path, folder: Path, progress: bool) -> None:
     from transformers import modeling_gguf_pytorch_utils as reader
     from transformers.utils import logging as transformers_logging
 
-    bars, readers_own = transformers_logging.is_progress_bar_enabled(), vars(reader)["tqdm"]
+    bars, readers_own = transformers_logging.is_progress_bar_enabled(), reader.__dict__["tqdm"]
     if not progress:
         transformers_logging.disable_progress_bar()
-        vars(reader)["tqdm"] = transformers_logging.tqdm  # its own bar does not know that
+        reader.__dict__["tqdm"] = transformers_logging.tqdm  # its own bar does not know that
     try:
         model = AutoModelForCausalLM.from_pretrained(
             file.parent,
@@ -88,6 +88,6 @@ def _convert(file: Path, folder: Path, progress: bool) -> None:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     finally:
-        vars(reader)["tqdm"] = readers_own
+        reader.__dict__["tqdm"] = readers_own
         if bars:
             transformers_logging.enable_progress_bar()
