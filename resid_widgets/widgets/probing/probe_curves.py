@@ -232,6 +232,9 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
                 widget.close()
         super().close()
 
+    def __repr__(self) -> str:
+        return "ProbeCurves, closed" if self._closed else f"ProbeCurves({' · '.join(self.results)})"
+
     # --- what is on the page ------------------------------------------------------------------------------------------
 
     def _redraw(self) -> None:

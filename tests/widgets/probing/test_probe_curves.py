@@ -338,6 +338,7 @@ def test_hosts_without_ipywidgets_get_the_figure(dashboard):
     bundle = dashboard._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
     assert data["image/png"].startswith("iVBOR")
+    assert data["text/plain"] == f"ProbeCurves({' · '.join(dashboard.results)})"
     kind, url = dashboard._mime_()
     assert kind == "image/png"
     assert url.startswith("data:image/png;base64,iVBOR")
