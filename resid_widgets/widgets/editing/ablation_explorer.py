@@ -18,18 +18,18 @@ from resid_widgets.models.worker import Job
 from resid_widgets.widgets.editing import clicks
 from resid_widgets.widgets.editing.chips import chip_id, summary
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
-from resid_widgets.widgets.editing.prompts import prompt_from_text, prompt_text
 from resid_widgets.widgets.shell import panel
-from resid_widgets.widgets.shell.grid import GridWidget
+from resid_widgets.widgets.shell.prompted import PromptedGrid
+from resid_widgets.widgets.shell.prompts import prompt_from_text, prompt_text
 from resid_widgets.widgets.shell.state import State
-from resid_widgets.widgets.shell.traits import Option
+from resid_widgets.widgets.shell.traits import Option, same
 
 MODES = {"cells": "cells", "heads": "heads", "mlps": "MLPs"}
 HOWS = ("mean", "zero", "resample", "noise", "clamp", "project_out", "patch")
 STREAM_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out")
 
 
-class AblationExplorer(GridWidget):
+class AblationExplorer(PromptedGrid):
     """Layer-by-token picture in which a click ablates: the metric, the next tokens and the stream follow in place.
 
     ``AblationExplorer(run, rw.logit_diff(" Mary", " John"))``; in one line ``AblationExplorer(model, "Some text")``.
@@ -61,7 +61,9 @@ class AblationExplorer(GridWidget):
         Of resample and patch: a text, token ids or a run.
     direction
         Of project_out, in the stream: a vector, or None for the direction that the metric reads (answer minus foil).
-    prompt, layer, pos, layout
+    prompt
+        What to run, where `source` is a model; it can be set later, also in the widget.
+    layer, pos, layout
         As for the other widgets; in mode heads `pos` is the selected head.
 
     Raises
@@ -128,6 +130,7 @@ class AblationExplorer(GridWidget):
         old = self._state
         if old is not None and isinstance(old.result, Ablation):
             unchanged = old.result.interventions == items and old.options["metric"] == metric
+            unchanged &= same(old.options["prompt"], options["prompt"])
             if unchanged and old.result.shown == shown:
                 return old.result
         return ablation(run, items, metric, shown=shown)
@@ -137,7 +140,7 @@ class AblationExplorer(GridWidget):
         metric = options["metric"]
         if metric is None and self._run is not None:
             metric = default_metric(self._run)
-        return {**options, "metric": metric, "interventions": result.interventions}
+        return {**super()._stated(options, result), "metric": metric, "interventions": result.interventions}
 
     def _picture(self, options: Mapping[str, Any], given: GridResult | None = None) -> State:
         new = super()._picture(options, given)
@@ -169,7 +172,7 @@ class AblationExplorer(GridWidget):
         here = (*getattr(old, forth), old.options["interventions"])
         return self._told(replace(new, **{back: steps[:-1], forth: here}))
 
-    def _controls(self, result: GridResult, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _choices(self, result: GridResult, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         run = self._run
         if run is None:
             return []
@@ -206,13 +209,20 @@ class AblationExplorer(GridWidget):
         if name == "source_prompt":
             model = self._needed_run().model
             return {name: prompt_from_text(model, name, value, self.source_prompt) if value else None}
-        return {name: value}
+        return super()._from_control(name, value)
 
     def _details(self, result: GridResult, options: Mapping[str, Any], layer: int, pos: int) -> dict[str, Any]:
         return panel.details([(result.scale.label, float(result.values.values[layer, pos]))])
 
     def _planes(self, result: GridResult, options: Mapping[str, Any]) -> dict[str, Any] | None:
         return panel.planes([(result.scale.label, result.values.values)])
+
+    def _changing(self, old: State, options: Mapping[str, Any]) -> State:
+        """With another prompt, a metric that nobody chose is that of its own likeliest next token."""
+        if "prompt" in options and "metric" not in options:
+            chosen = old.options["metric"] != default_metric(self._needed_run())
+            options = options if chosen else {**options, "metric": None}
+        return super()._changing(old, options)
 
     # --- clicks ---------------------------------------------------------------------------------------------------
 

@@ -23,11 +23,11 @@ from resid_widgets.sites import RESIDUAL
 from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.editing.cell_explorer import ShownBelow, explorer_on
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
-from resid_widgets.widgets.editing.prompts import prompt_from_text, prompt_text, text_of
 from resid_widgets.widgets.shell import cells, panel
 from resid_widgets.widgets.shell.frame import Words
 from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.heatmap import heatmap
+from resid_widgets.widgets.shell.prompts import prompt_from_text, prompt_text, text_of
 from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Option, same, write
 

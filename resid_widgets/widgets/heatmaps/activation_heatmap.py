@@ -13,11 +13,11 @@ from resid_widgets.sites import RESIDUAL
 from resid_widgets.tokens import visible
 from resid_widgets.whole import whole_number
 from resid_widgets.widgets.shell import panel
-from resid_widgets.widgets.shell.grid import GridWidget
+from resid_widgets.widgets.shell.prompted import PromptedGrid
 from resid_widgets.widgets.shell.traits import Option
 
 
-class ActivationHeatmap(GridWidget):
+class ActivationHeatmap(PromptedGrid):
     """Layer-by-token picture of one statistic of the stream; a click tells all of them for one cell.
 
     ``ActivationHeatmap(run, "mlp_out", "kurtosis")``, or in one line ``ActivationHeatmap(model, "Some text")``.
@@ -31,7 +31,7 @@ class ActivationHeatmap(GridWidget):
     component, stat, dim, direction, top, per_layer
         As in `resid_widgets.activation_map`. Each can be set later: ``w.stat = "norm"``.
     prompt
-        What to run, where `source` is a model.
+        What to run, where `source` is a model; it can be set later, also in the widget.
     layer, pos
         The cell that is selected at first.
     layout
@@ -79,7 +79,7 @@ class ActivationHeatmap(GridWidget):
     def _stated(self, options: Mapping[str, Any], result: GridResult) -> dict[str, Any]:
         assert isinstance(result, ActivationMap)
         return {
-            **options,
+            **super()._stated(options, result),
             **result.options,
             "component": result.component,
             "stat": result.stat,
@@ -87,7 +87,7 @@ class ActivationHeatmap(GridWidget):
             "direction": options["direction"],
         }
 
-    def _controls(self, result: GridResult, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _choices(self, result: GridResult, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         if self._run is None:
             return []
         d_model, stat = self._run.model.d_model, options["stat"]

@@ -13,14 +13,14 @@ from resid_widgets.analysis.lens.logit_lens import LogitLens, logit_lens
 from resid_widgets.sites import RESIDUAL
 from resid_widgets.tokens import visible
 from resid_widgets.widgets.shell import panel
-from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.heatmap import heatmap
+from resid_widgets.widgets.shell.prompted import PromptedGrid
 from resid_widgets.widgets.shell.traits import Option, same
 
 BETWEEN = "|"  # what separates tokens in the header's text field: spaces belong to tokens
 
 
-class LogitLensHeatmap(GridWidget):
+class LogitLensHeatmap(PromptedGrid):
     """Layer-by-token picture of the logit lens: the top token in each cell, coloured by how sure it is.
 
     ``LogitLensHeatmap(run, targets=" Paris", quantity="rank")``; in one line ``LogitLensHeatmap(model, "Some text")``.
@@ -37,7 +37,7 @@ class LogitLensHeatmap(GridWidget):
         What the colours are, as in `resid_widgets.analysis.lens.lens_view.lens_view`: probability, entropy, kl, rank,
         target_probability; the last two of `target`, an index into `targets`.
     prompt
-        What to run, where `source` is a model.
+        What to run, where `source` is a model; it can be set later, also in the widget.
     layer, pos
         The cell that is selected at first.
     layout
@@ -66,7 +66,7 @@ class LogitLensHeatmap(GridWidget):
 
     def _compute(self, options: Mapping[str, Any]) -> GridResult:
         old = self._state
-        read = ("top_k", "component", "targets")
+        read = ("prompt", "top_k", "component", "targets")
         if old is not None and all(same(old.options[name], options[name]) for name in read):
             lens = _lens(old.result)
         else:
@@ -84,14 +84,14 @@ class LogitLensHeatmap(GridWidget):
             targets = tuple(targets)  # a list could be changed behind our back
         shown = {"quantity": result.quantity, "target": result.target or 0} if isinstance(result, LensView) else {}
         return {
-            **options,
+            **super()._stated(options, result),
             **shown,
             "component": result.component,
             "top_k": lens.tokens.sizes["k"],
             "targets": targets,
         }
 
-    def _controls(self, result: GridResult, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _choices(self, result: GridResult, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         names, quantity = _names(_lens(result)), options["quantity"]
         offered = [name for name in QUANTITIES if names or name not in OF_A_TARGET]
         colours = [
@@ -123,7 +123,7 @@ class LogitLensHeatmap(GridWidget):
             wanted = tuple(token for token in str(value).split(BETWEEN) if token) or None
             lost = wanted is None and self.quantity in OF_A_TARGET
             return {"targets": wanted, "target": 0, **({"quantity": "probability"} if lost else {})}
-        return {name: value}
+        return super()._from_control(name, value)
 
     def _details(
         self,

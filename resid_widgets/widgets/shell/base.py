@@ -57,7 +57,8 @@ class ResidWidget(Exports):
             self._run = source if isinstance(source, Run) else run(as_model(source), prompt)
         self._connect(self._model_behind())
         with plain_state():
-            first = self._picture({**arguments.defaults(type(self)), **options}, given)
+            known = arguments.defaults(type(self))
+            first = self._picture({**known, **options, **({"prompt": prompt} if "prompt" in known else {})}, given)
             self._first: State | None = self._chosen_first(first)
         self._owns_layout = not isinstance(layout, Layout)
         super().__init__(self._first, **({} if layout is None else {"layout": layout}))

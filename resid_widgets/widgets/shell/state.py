@@ -45,6 +45,8 @@ class State:
         for a whole row. None where clicks only select.
     refused
         What was typed into a field and cannot be used, by the control's name: it stays there to be mended.
+    run
+        A run to hold from now on, where another prompt was run for this state.
     past, future
         Values of `options` that undo and redo return to, the nearest last.
     """
@@ -60,6 +62,7 @@ class State:
     actions: list[dict[str, Any]] = field(default_factory=list)
     edited: list[list[int | None]] | None = None
     refused: Mapping[str, Any] = field(default_factory=dict)
+    run: Any = None
     past: tuple[Any, ...] = ()
     future: tuple[Any, ...] = ()
 
