@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,7 +16,7 @@ LIST = Path(__file__).parents[1] / "tests" / "slow.txt"
 
 def main() -> None:
     """Read times as pytest writes them, and write the list."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     for case in ElementTree.parse(sys.argv[1]).iter("testcase"):
         parts = case.attrib["classname"].split(".")[1:]  # tests.models.test_x.TestY
         classes = [part for part in parts if part.startswith("Test")]

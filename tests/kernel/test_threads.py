@@ -87,15 +87,20 @@ def _answered(kernel: Kernel, comm: str, number: int) -> bool:
 
 def test_a_widget_says_that_it_waits_for_the_cell(shared: Kernel) -> None:
     comm = json.loads(shared.run("w = rw.AblationExplorer(run, rw.log_prob(7))\ntell(comm=w.model_id)"))["comm"]
-    message = shared.client.execute("import time\nfor _ in range(60): time.sleep(0.1)\nseen = w.interventions")
-    shared.post(comm, {"id": 9100, "kind": "edit", "on": [[1, 2]], "off": [], "drop": []})
-    list(shared._until_idle(message))
-    assert shared.answer(comm, 9100)["kind"] == "done"
-    said = [m["content"]["data"]["state"].get("status", {}).get("text", "") for m in _updates(shared, comm)]
-    version = json.loads(shared.run("tell(v=ipykernel.__version__, seen=len(seen), now=len(w.interventions))"))
-    assert (version["seen"], version["now"]) == (0, 1)
-    if version["v"].startswith("7.3"):  # there the message comes while the cell runs
-        assert any("Waiting for the model" in text for text in said)
+    version = json.loads(shared.run("tell(v=ipykernel.__version__)"))["v"]
+    # In 7.3 the message comes while the cell runs, but for those whose wake-up it loses: these come after it.
+    for number in range(4 if version.startswith("7.3") else 1):
+        shared.run("w.interventions = ()")
+        message = shared.client.execute("import time\nfor _ in range(60): time.sleep(0.1)\nseen = w.interventions")
+        shared.post(comm, {"id": 9100 + number, "kind": "edit", "on": [[1, 2]], "off": [], "drop": []})
+        list(shared._until_idle(message))
+        assert shared.answer(comm, 9100 + number)["kind"] == "done"
+        assert json.loads(shared.run("tell(seen=len(seen), now=len(w.interventions))")) == {"seen": 0, "now": 1}
+        said = [m["content"]["data"]["state"].get("status", {}).get("text", "") for m in _updates(shared, comm)]
+        if any("Waiting for the model" in text for text in said):
+            break
+    else:
+        assert not version.startswith("7.3"), "it never said so"
 
 
 def _updates(kernel: Kernel, comm: str) -> list[dict[str, Any]]:

@@ -35,6 +35,8 @@ class ResidWidget(Exports):
     TAKES: ClassVar[tuple[str, ...]] = ("prompt", "layout")
     """What it is made with beside its options."""
 
+    _held: Run | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give each widget a signature that names its options."""
         super().__init_subclass__(**kwargs)
@@ -52,7 +54,6 @@ class ResidWidget(Exports):
         arguments.refuse_unknown(type(self), options)
         prompt, options = arguments.bind(type(self), source, positional, options, prompt)
         given = source if isinstance(source, self.SHOWS) else None
-        self._run: Run | None = None
         if given is None:
             self._run = source if isinstance(source, Run) else run(as_model(source), prompt)
         self._connect(self._model_behind())
@@ -65,6 +66,15 @@ class ResidWidget(Exports):
         cells.adopt(self)
 
     # --- what a subclass says -------------------------------------------------------------------------------------
+
+    @property
+    def _run(self) -> Run | None:
+        """The run to compute from; None for a widget made from a result."""
+        return self._held
+
+    @_run.setter
+    def _run(self, value: Run | None) -> None:
+        self._held = value
 
     def _model_behind(self) -> ResidualModel | None:
         """Return the model that is behind the picture, whose lock and worker are the widget's."""

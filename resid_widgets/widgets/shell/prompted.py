@@ -27,7 +27,6 @@ class PromptedGrid(GridWidget):
 
     prompt = Option(None, help="What was run: a text, or token ids.")
 
-    _held: Run | None = None
     _field = False
 
     def __init__(self, source: Any, *positional: Any, **options: Any) -> None:
