@@ -308,7 +308,7 @@ def test_texts_are_readable(lab: Notebook, theme: str) -> None:
 
 def test_exports_come_down(lab: Notebook) -> None:
     view = lab.view(FIRST)
-    for label, start in [("Picture", b"\x89PNG"), ("Vector picture", b"<?xml"), ("Table", b"layer,pos,")]:
+    for label, start in [("Picture", b"\x89PNG"), ("Vector picture", b"<?xml"), ("Table", b"# ActivationMap of ")]:
         view.root.get_by_role("button", name="Export").click()
         with lab.page.expect_download() as started:
             view.root.get_by_role("menuitem", name=re.compile(f"^{label}")).click()

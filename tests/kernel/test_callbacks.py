@@ -17,6 +17,7 @@ import asyncio, ipywidgets
 from IPython.display import clear_output, display
 def draw(): return rw.ActivationHeatmap(run, layer=1, pos=2)
 def lenses(): return [w for w in registry._instances.values() if isinstance(w, rw.ActivationHeatmap)]
+draw().close()  # from now on somebody listens: what was displayed before may be on the page for ever
 """
 COUNT = "tell(open=len(lenses()))"
 

@@ -171,7 +171,9 @@ def unpacked(config: str, weights: bytes) -> ResidualModel:
 
 
 def sample_digest(model: ResidualModel, places: Sequence[Place], weights_hash: str) -> str:
-    """Return a fingerprint of what a model computes at `places` of a few tokens, to the bit."""
+    """Return a fingerprint of what a model computes at `places` of a few tokens, to the bit; "" of another model."""
+    if model.weights_hash != weights_hash:
+        return ""
     ids = probe_ids(model.d_vocab, model.n_ctx)
     found = read_batch(model, [ids, ids], [range(len(ids))] * 2, places, weights_hash)
     return digest(b"".join(found[place].contiguous().view(torch.uint8).numpy().tobytes() for place in places))
