@@ -52,7 +52,6 @@ class Deaf:
     ("restart", "lost"),
     [
         (by_menu, None),
-        (by_another_program, None),
         (by_another_program, "first and last word"),
         (by_another_program, "all but the last word"),
     ],

@@ -346,16 +346,16 @@ def test_unknown_words_are_said(tiny: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_tenth_of_the_scale_benchmark_keeps_its_peak(tmp_path: Any) -> None:
-    """10,000 positions x all layers collected, then probed, each in a process of its own: memory stays as was said."""
+def test_a_fortieth_of_the_scale_benchmark_keeps_its_peak(tmp_path: Any) -> None:
+    """2,500 positions x all layers collected, then probed, each in a process of its own: memory stays as was said."""
     script = Path(__file__).parents[3] / "benchmarks" / "scale.py"
     store = str(tmp_path / "store")
-    steps = {"collect": (["10000", store], 100e6), "probe": ([store], 700e6)}
+    steps = {"collect": (["2500", store], 30e6), "probe": ([store], 200e6)}
     for step, (arguments, most) in steps.items():
         command = [sys.executable, str(script), step, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         found = json.loads(done.stdout.splitlines()[-1])
         if step == "collect":
-            assert found["samples"] >= 10_000 and set(found["levels"]) == {"green"}
+            assert found["samples"] >= 2_500 and set(found["levels"]) == {"green"}
         assert found["rise"] is None or found["rise"] <= found["stated"] < most
