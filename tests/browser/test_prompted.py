@@ -28,7 +28,7 @@ def test_another_prompt_is_typed(server: Server, kernel: Kernel, window: Browser
         view.field("prompt").fill("When Mary and John went to the store, Mary gave a drink to")
         view.field("prompt").press("Enter")
         kernel.wait(f"[{name}.prompt, {name}.pos]", ["When Mary and John went to the store, Mary gave a drink to", 3])
-        expect(view.provenance).to_contain_text("tiny · 15 tokens")
+        expect(view.root.locator(".rw-provenance")).to_contain_text("tiny · 15 tokens")
         view.field("prompt").fill("")
         view.field("prompt").press("Enter")
         expect(view.notices).to_contain_text("it is empty")

@@ -22,7 +22,8 @@ def defaults(widget: type) -> dict[str, Any]:
 
 def signature(widget: Any) -> Signature:
     """Return the signature that names a widget class' options."""
-    named = {**defaults(widget), **dict.fromkeys(widget.TAKES)}
+    options = {name: value for name, value in defaults(widget).items() if name not in widget.TAKES}
+    named = {**options, **dict.fromkeys(widget.TAKES)}
     first = [Parameter("source", Parameter.POSITIONAL_ONLY), Parameter("positional", Parameter.VAR_POSITIONAL)]
     return Signature(first + [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in named.items()])
 
