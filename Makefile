@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 WORKERS ?= 2
 QUICK := not (slow or browser or kernel or packaging)
 NUMBERS := not (browser or kernel or packaging)
-# Every annotation is checked by the quick tests, which reach every function; it would take half the others' time again.
+# Annotations are checked by the quick tests alone: it would take half the others' time again.
 ANNOTATIONS := --jaxtyping-packages=resid_widgets,beartype.beartype
 DEMO_ARGS ?=
 PYTEST_ARGS ?=

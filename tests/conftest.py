@@ -45,7 +45,7 @@ ONE_AT_A_TIME = ("browser/", "kernel/", "packaging/", "test_notebooks.py", "test
 
 
 SLOW = frozenset((ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split())
-"""Test functions that took more than 0.3 s, all parameters together: left out of `make check`."""
+"""Test functions that took more than about 0.3 s, all parameters together: left out of `make check`."""
 
 
 @pytest.hookimpl(tryfirst=True)
