@@ -12,8 +12,11 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parents[1] / "notebooks"
 
 
-def execute(path: Path, timeout: int = 600) -> nbformat.NotebookNode:
-    """Return the notebook as it is after Run All in a fresh kernel; raises at the first cell that fails."""
+def execute(path: Path, timeout: int = 600, *, skip: str = "") -> nbformat.NotebookNode:
+    """Return the notebook as it is after Run All in a fresh kernel; raises at the first cell that fails.
+
+    `skip` is a tag: cells that bear it are left out.
+    """
     notebook = nbformat.read(path, as_version=4)
     # Widget state would tie the file to a kernel that is gone, and large files are refused by hosts: pictures stay.
     client = NotebookClient(
@@ -21,6 +24,7 @@ def execute(path: Path, timeout: int = 600) -> nbformat.NotebookNode:
         timeout=timeout,
         kernel_name="python3",
         store_widget_state=False,
+        skip_cells_with_tag=skip,
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()

@@ -14,6 +14,7 @@ from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.hooks import Action, hooked, refuse_foreign_hooks
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.trouble import refused_by_name
+from resid_widgets.models.watch import passing
 
 
 def forward(
@@ -37,6 +38,7 @@ def forward(
         If an action's hook point does not fire exactly once.
     """
     with model.lock:
+        passing()
         model.require_eval()
         if not allow_hooks:
             refuse_foreign_hooks(model)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resid_widgets.models.ambient import plain_state
+from resid_widgets.models.watch import EndedError
 
 IDLE_SECONDS = 5.0  # the thread ends when nothing was asked for this long; the next request starts another
 YIELD_SECONDS = 0.001  # an RLock is not fair: without a pause the worker would take it again before anybody else
@@ -105,8 +106,8 @@ class Worker:
         failed
             Told of whatever `work` raised.
         dropped
-            Told when the request was superseded or cancelled. Of `failed`, `dropped` and a finished `work`, exactly one
-            happens.
+            Told when the request was superseded or cancelled, or ended by who watches it. Of `failed`, `dropped` and a
+            finished `work`, exactly one happens.
         """
         with self._changed:
             late = self._cancel(lambda k: k == key)
@@ -193,6 +194,9 @@ class Worker:
                     job.dropped()
                 else:
                     job.failed(error)
+        except EndedError:
+            if not job.handed_over:
+                job.dropped()
         except BaseException as error:  # an interrupt, where the lock's holder runs the job in a cell
             if not job.handed_over:
                 job.failed(error)

@@ -28,7 +28,7 @@ def test_each_neuron_has_the_colour_of_its_value(patterns) -> None:
     expected = colour_map(patterns.scale)
     assert image.norm.vmin == patterns.scale.low
     assert image.cmap(image.norm(values[2, 5])) == expected(
-        (values[2, 5] - patterns.scale.low) / (2 * -patterns.scale.low)
+        (values[2, 5] - patterns.scale.low) / (patterns.scale.high - patterns.scale.low)
     )
     bottom, top = (patterns.plot().axes[0].transData.transform((0, layer))[1] for layer in (0, 3))
     assert bottom < top

@@ -11,7 +11,7 @@ from tests.kernel.conftest import Kernel
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
-MOVES = 6
+MOVES = 4
 START = """
 import asyncio, ipywidgets
 from IPython.display import clear_output, display
@@ -133,7 +133,7 @@ def n_open(kernel: Kernel) -> int:
     found = [-1]
     while len(found) < 3 or found[-1] != found[-2]:
         found.append(json.loads(kernel.run(COUNT, cell="count"))["open"])
-        time.sleep(0.3)
+        time.sleep(0.05)
     return found[-1]
 
 

@@ -12,7 +12,7 @@ from tests.kernel.conftest import Kernel
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
-CELLS, PASSES = 20, 50
+CELLS, PASSES = 10, 50
 
 WIDGET = """
 w = rw.AblationExplorer(run, rw.log_prob(7))
@@ -91,7 +91,7 @@ def test_a_widget_says_that_it_waits_for_the_cell(shared: Kernel) -> None:
     # In 7.3 the message comes while the cell runs, but for those whose wake-up it loses: these come after it.
     for number in range(4 if version.startswith("7.3") else 1):
         shared.run("w.interventions = ()")
-        message = shared.client.execute("import time\nfor _ in range(60): time.sleep(0.1)\nseen = w.interventions")
+        message = shared.client.execute("import time\nfor _ in range(25): time.sleep(0.1)\nseen = w.interventions")
         shared.post(comm, {"id": 9100 + number, "kind": "edit", "on": [[1, 2]], "off": [], "drop": []})
         list(shared._until_idle(message))
         assert shared.answer(comm, 9100 + number)["kind"] == "done"

@@ -41,7 +41,8 @@ export interface Layout {
   rowStep: number;
 }
 
-export const CELL = { min: 14, minText: 46, max: 110, widest: 160, tallest: 64 };
+/** Cells grow to `max` by `high` where they are few, so that the picture fills its card. */
+export const CELL = { min: 14, minText: 46, max: 240, high: 56, tallest: 64 };
 const LINE = 13;
 const TOP = 8;
 const LANE_PAD = 8;
@@ -62,11 +63,11 @@ export function cellWidth(room: number, cols: number, zoom: Zoom, text: boolean,
   const least = text ? CELL.minText : CELL.min;
   if (zoom === "fit") return snap(Math.min(fit, CELL.max), dpr);
   if (zoom === "auto") return snap(Math.min(Math.max(fit, text && fit >= least * 0.7 ? fit : least), CELL.max), dpr);
-  return snap(Math.min(Math.max(zoom, Math.min(fit, least)), CELL.widest), dpr);
+  return snap(Math.min(Math.max(zoom, Math.min(fit, least)), CELL.max), dpr);
 }
 
 export function cellHeight(rows: number, text: boolean, dpr: number, tall = 0): number {
-  const usual = Math.min(36, Math.max(text ? 18 : 8, Math.round(300 / Math.max(rows, 1))));
+  const usual = Math.min(CELL.high, Math.max(text ? 18 : 8, Math.round(300 / Math.max(rows, 1))));
   return snap(Math.max(usual, Math.min(CELL.tallest, tall / Math.max(rows, 1))), dpr);
 }
 

@@ -4,7 +4,7 @@ import type { Colours } from "../dom/theme";
 import type { Chosen, Grid } from "../wire/grid";
 import { cellRect, type Layout, visibleCols } from "./layout";
 import { BAD, indexer, OVER, type Palette, STEPS } from "./scale";
-import { ellipsize, type Measure, printable } from "./text";
+import { broken, type Measure, printable } from "./text";
 
 export interface Scene {
   grid: Grid;
@@ -192,7 +192,9 @@ function drawMarks(ctx: CanvasRenderingContext2D, scene: Scene, { places, width,
   ctx.globalAlpha = 1;
 }
 
-/** Short words in cells, cut to the cell, in the ink that reads on its colour. */
+const WORD_LINE = 13;
+
+/** Short words in cells, in as many lines as the cell has room for, in the ink that reads on its colour. */
 function drawWords(ctx: CanvasRenderingContext2D, scene: Scene, pixels: Pixels, palette: Palette): void {
   const { grid, at, scroll, measure, colours } = scene;
   const { text } = grid;
@@ -200,7 +202,8 @@ function drawWords(ctx: CanvasRenderingContext2D, scene: Scene, pixels: Pixels, 
   if (!text || !strings) return;
   const room = at.cell.w - at.gap - 5;
   if (room < measure("00")) return;
-  const cut = new Map<number, string>();
+  const cut = new Map<number, string[]>();
+  const most = Math.max(1, Math.floor((at.cell.h - at.gap) / WORD_LINE));
   const { places, width, first } = pixels;
   ctx.font = `${FONT}px ${colours.mono}`;
   ctx.textAlign = "center";
@@ -213,13 +216,16 @@ function drawWords(ctx: CanvasRenderingContext2D, scene: Scene, pixels: Pixels, 
       const col = first + (i % width);
       const row = grid.rows - 1 - Math.floor(i / width);
       const which = text[row * grid.cols + col]!;
-      let word = cut.get(which);
-      if (word === undefined) {
-        word = ellipsize(printable(strings[which] ?? ""), room, measure);
-        cut.set(which, word);
+      let lines = cut.get(which);
+      if (lines === undefined) {
+        lines = broken(printable(strings[which] ?? ""), room, most, measure);
+        cut.set(which, lines);
       }
       const { x, y } = cellRect(at, { row, col }, scroll);
-      if (word) ctx.fillText(word, x + (at.cell.w - at.gap) / 2, y + (at.cell.h - at.gap) / 2 + 0.5);
+      const top = y + (at.cell.h - at.gap - WORD_LINE * (lines.length - 1)) / 2 + 0.5;
+      lines.forEach((line, n) => {
+        ctx.fillText(line, x + (at.cell.w - at.gap) / 2, top + n * WORD_LINE);
+      });
     }
   }
 }

@@ -45,6 +45,20 @@ export function wrapped(text: string, width: number, most: number, measure: Meas
   return lines;
 }
 
+/** A word without spaces in lines of at most `width`, as few as it needs; what does not go into `most` is cut. */
+export function broken(word: string, width: number, most: number, measure: Measure): string[] {
+  const lines: string[] = [];
+  let rest = graphemes(word);
+  while (rest.length && lines.length < most - 1 && measure(rest.join("")) > width) {
+    let n = rest.length - 1;
+    while (n > 1 && measure(rest.slice(0, n).join("")) > width) n--;
+    lines.push(rest.slice(0, n).join(""));
+    rest = rest.slice(n);
+  }
+  const last = ellipsize(rest.join(""), width, measure);
+  return last ? [...lines, last] : lines;
+}
+
 const SIMPLE = /^[\x20-\x7e\u00b7\u21b5\u2026]*$/;
 
 /**

@@ -53,6 +53,7 @@ export function noticesOf(s: Situation, checks: readonly Check[]): Notice[] {
       text: s.status.text,
       ...(s.status.detail !== undefined && { detail: s.status.detail }),
     });
+  if (s.status.state === "cancelled" && !s.gone) out.push({ level: "plain", lead: "Cancelled.", text: s.status.text });
   if (s.failure !== null && s.failure !== s.status.text)
     out.push({ level: "red", lead: "Error.", text: s.failure, action: { label: "Dismiss", act: s.dismiss } });
   for (const check of checks)

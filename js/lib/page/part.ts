@@ -3,6 +3,7 @@ import type { Colours } from "../dom/theme";
 import type { Outlined } from "../wire/edits";
 import type { Address, Details, Frame, Place, Planes } from "../wire/model";
 import type { Facts } from "./facts";
+import type { Entry } from "./terms";
 
 /** How things stand; a part shows what it can of it, and ignores the rest. */
 export interface Now {
@@ -47,6 +48,10 @@ export interface Part {
   told?(at: Address, planes: Planes): Details | null;
   /** What it adds to the side panel. */
   more?(): HTMLElement[];
+  /** What its numbers are, as its scale says. */
+  readonly measured?: string;
+  /** The signs that are on show now, for the legend. */
+  signs?(): readonly Entry[];
   /** What it leaves as files. */
   files?(): LocalFile[];
 }

@@ -3,6 +3,7 @@ import { h, setText, toggle } from "../dom/dom";
 import type { Frame } from "../wire/model";
 import { Enlarge } from "./enlarge";
 import { checkGroups } from "./footer";
+import type { Legend } from "./legend";
 import type { Menu } from "./menu";
 import { noticeElement, noticesOf, type Situation } from "./notices";
 
@@ -27,12 +28,19 @@ export class Shell {
 
   readonly #ownActions: HTMLElement;
 
-  constructor(controls: HTMLElement, actions: HTMLElement, exporter: Menu, inner: HTMLElement, signal: AbortSignal) {
+  constructor(
+    controls: HTMLElement,
+    actions: HTMLElement,
+    exporter: Menu,
+    legend: Legend,
+    inner: HTMLElement,
+    signal: AbortSignal,
+  ) {
     this.#ownActions = actions;
     this.main.append(this.#blank);
     // A widget that is a piece of a dashboard enlarges all of it.
     const enlarge = new Enlarge(() => this.root.closest<HTMLElement>(".rw-dashboard") ?? this.root, signal);
-    const buttons = h("div", "rw-actions", {}, actions, this.reset, exporter.button, enlarge.button);
+    const buttons = h("div", "rw-actions", {}, actions, this.reset, exporter.button, enlarge.button, legend.button);
     this.root = h(
       "div",
       "rw",
@@ -45,6 +53,7 @@ export class Shell {
       h("div", "rw-foot", {}, this.#checks, this.#provenance),
       inner,
       exporter.el,
+      legend.el,
     );
   }
 
@@ -90,7 +99,8 @@ export class Shell {
   }
 
   #inPlaceOfPicture(frame: Frame | null, empty: boolean, { gone, silent, status, failure }: Situation): void {
-    const never = !frame && (gone || silent || status.state === "error" || failure !== null);
+    const ended = status.state === "error" || status.state === "cancelled";
+    const never = !frame && (gone || silent || ended || failure !== null);
     const waiting = !frame && !never;
     const words = frame ? "Nothing to show: the picture has no cells." : "There is no picture yet.";
     setText(this.#blank, waiting ? "The picture is on its way\u2026" : words);

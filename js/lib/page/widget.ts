@@ -30,6 +30,7 @@ import { Editing } from "./editing";
 import { download, localExports, pythonExports } from "./exports";
 import { Inner } from "./inner";
 import { hideKept } from "./kept";
+import { Legend } from "./legend";
 import { Menu } from "./menu";
 import type { MakePart, Now, Part } from "./part";
 import { Shell } from "./shell";
@@ -102,7 +103,8 @@ class WidgetView {
       signal,
     );
     this.#inner = new Inner(host, (text) => this.#fail(text), signal);
-    this.#shell = new Shell(this.#controls.el, this.#actions.el, this.#menu, this.#inner.el, signal);
+    const legend = new Legend(this.#parts, () => this.root, signal);
+    this.#shell = new Shell(this.#controls.el, this.#actions.el, this.#menu, legend, this.#inner.el, signal);
     this.#side = new Side(this.#shell.side, model, this.#parts, this.#editing);
     this.#shell.main.append(...this.#parts.map((part) => part.el));
     this.#shell.reset.addEventListener("click", () => this.#reset(), { signal });

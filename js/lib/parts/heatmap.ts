@@ -7,6 +7,7 @@ import { addressOf, chosenIn, type Grid, gridOf } from "../wire/grid";
 import type { HeatmapData, Place } from "../wire/model";
 import { facts, offlineDetails } from "./cell_facts";
 import { gridCsv } from "./grid_csv";
+import { signsOf } from "./grid_signs";
 import { Plot } from "./plot";
 
 /** @param home what the first view is, and that after a reset */
@@ -55,6 +56,10 @@ export const heatmap =
         const { row, col } = chosenIn(grid, at);
         return grid && row !== null && col !== null ? offlineDetails(planes, grid, { row, col }) : null;
       },
+      get measured() {
+        return grid?.data.scale.label ?? "";
+      },
+      signs: () => (grid ? signsOf(grid) : []),
       files: () => [
         { label: "Picture", hint: "PNG", mime: "image/png", make: () => plot.image() },
         { label: "Vector picture", hint: "SVG", mime: "image/svg+xml", make: async () => plot.svg() },

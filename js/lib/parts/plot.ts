@@ -22,6 +22,9 @@ export interface PlotEvents {
   reset(): void;
 }
 
+/** The column that is in view at first: of positions the last, where the answer is read. */
+const firstSeen = ({ data, cols }: Grid): number => (data.column_name === undefined ? cols - 1 : 0);
+
 const ZOOM_STEP = 1.4;
 const SCROLLBAR = 12;
 export class Plot {
@@ -32,7 +35,6 @@ export class Plot {
   readonly #spoken = new SpokenGrid(this.#scroller);
   readonly #zoomBar = new ZoomBar((by) => this.#zoomBy(by));
   readonly #tip = new Tooltip();
-
   #grid: Grid | null = null;
   #title = "";
   #selected: Chosen = { row: null, col: null };
@@ -84,7 +86,6 @@ export class Plot {
     if (changed) {
       this.#cursor = this.#pointer.hover = null;
       this.#zoom = this.home;
-      this.#scroller.scrollLeft = 0;
       this.#unseen = true;
     }
     this.redraw();
@@ -113,11 +114,11 @@ export class Plot {
     this.redraw();
   }
 
-  /** Back to the first view: from the left, no cursor. */
+  /** Back to the first view, no cursor. */
   resetView(): void {
     this.#zoom = this.home;
     this.#cursor = null;
-    this.#scroller.scrollLeft = 0;
+    this.#unseen = true;
     this.redraw();
   }
 
@@ -143,7 +144,7 @@ export class Plot {
     style.overflowX = scrolls ? "scroll" : "hidden";
     this.#spoken.place(grid, this.#title, at);
     toggle(this.#zoomBar.el, scrolls || this.#zoom !== "auto" || grid.text !== null);
-    if (this.#unseen) this.#reveal(this.#selected.col); // not before there is a size to scroll in
+    if (this.#unseen) this.#reveal(this.#selected.col ?? firstSeen(grid)); // not before there is a size to scroll in
     this.#unseen = false;
     this.#paint();
     if (this.#arrived !== null) timing("rw:draw", this.#arrived);

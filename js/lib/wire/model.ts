@@ -163,7 +163,7 @@ export interface Control {
 }
 
 export interface Status {
-  state: "ready" | "busy" | "error";
+  state: "ready" | "busy" | "cancelled" | "error";
   text: string;
   detail?: string;
   /** Share of the work that is done, where that is known. */

@@ -95,8 +95,22 @@ test("nothing is laid out beyond the width", () => {
 });
 
 test("zoom stays between all-in-view and a widest cell", () => {
-  assert.equal(lay({ cols: 2048, zoom: 100000 }).cell.w, 160);
+  assert.equal(lay({ cols: 2048, zoom: 100000 }).cell.w, 240);
   assert.ok(lay({ cols: 2048, zoom: 0.0001 }).cell.w * 2048 >= 600);
+});
+
+test("few cells fill the card", () => {
+  for (const width of [400, 780, 1200])
+    for (const [rows, cols] of [
+      [4, 7],
+      [4, 5],
+      [2, 6],
+    ] as const) {
+      const { view, cell } = lay({ rows, cols, width });
+      assert.ok(view.w >= Math.min(cols * 240, width - 43 - 80) - cols, `${cols} columns in ${width}: ${view.w}`);
+      assert.equal(cell.h, 56);
+    }
+  assert.equal(lay({ rows: 30 }).cell.h, 10);
 });
 
 test("labels do not touch: token labels perpendicular to their slant, layer numbers one above the other", () => {

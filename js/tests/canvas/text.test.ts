@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatAs, numberText, tickText } from "../../lib/canvas/number";
-import { ellipsize, graphemes, monospaceMeasure, printable, wrapped } from "../../lib/canvas/text";
+import { broken, ellipsize, graphemes, monospaceMeasure, printable, wrapped } from "../../lib/canvas/text";
 
 const tenEach = (text: string) => graphemes(text).length * 10;
 
@@ -23,6 +23,15 @@ test("long text is cut to fit, between characters as people see them", () => {
   assert.equal(ellipsize("residual", 10, tenEach), "");
   for (let width = 0; width < 120; width += 7)
     assert.ok(tenEach(ellipsize("residual stream", width, tenEach)) <= Math.max(width, 0));
+});
+
+test("a word goes on in further lines, as many as there is room for, and is cut in the last", () => {
+  assert.deepEqual(broken("short", 50, 3, tenEach), ["short"]);
+  assert.deepEqual(broken("encyclopaedia", 50, 3, tenEach), ["encyc", "lopae", "dia"]);
+  assert.deepEqual(broken("encyclopaedia", 50, 2, tenEach), ["encyc", "lopa\u2026"]);
+  assert.deepEqual(broken("encyclopaedia", 50, 1, tenEach), ["ency\u2026"]);
+  assert.deepEqual(broken("👩‍👩‍👧👩‍👩‍👧", 10, 2, tenEach), ["👩‍👩‍👧", "👩‍👩‍👧"]);
+  assert.deepEqual(broken("", 50, 2, tenEach), []);
 });
 
 test("a label goes on in further lines, and whole words stay whole", () => {

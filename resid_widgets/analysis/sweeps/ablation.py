@@ -234,10 +234,11 @@ def _labelled(values: NDArray[np.float32], run: Run, what: str, label: str) -> A
 def _scale(values: NDArray[np.float32], label: str) -> Scale:
     """Centred on zero and at most from -1 to 1: a change as large as the vector itself has the full colour.
 
-    At least from -`ROUNDING` to `ROUNDING`: what is only the order of a sum has no colour.
+    At least from -`ROUNDING` to `ROUNDING`: what is only the order of a sum has no colour. Of both signs whatever came:
+    the next click can change it, and a cell shall not change its colour with another's sign.
     """
     scale = robust_scale(values, (), signed=True, label=label, percentiles=(0.0, 100.0))
-    high = min(1.0, max(scale.high, ROUNDING))
+    high = min(1.0, max(-scale.low, scale.high, ROUNDING))
     size = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
     return Scale("diverging", -high, high, bool((values < -high).any()), size > high, label, "")
 

@@ -11,7 +11,7 @@ import numpy as np
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.components import require_offered
 from resid_widgets.models.layers.shapes import layers_with, one_shape
-from resid_widgets.models.layers.writes import require_writable
+from resid_widgets.models.layers.writes import maybe_writable, require_writable
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.sites import Site, require_component
 from resid_widgets.whole import several_whole, whole_number
@@ -108,13 +108,15 @@ def cells_of(
     return Cells(component, ("layer", "pos"), (chosen, positions))
 
 
-def sweepable(model: ResidualModel, component: str, n_pos: int) -> bool:
-    """Whether a sweep can visit a component in all layers."""
+def sweepable(model: ResidualModel, component: str) -> bool:
+    """Whether a sweep may visit a component in all layers, as far as is known without a trial of each."""
+    layers = tuple(range(model.n_layers))
     try:
-        cells_of(model, component, n_pos)
+        require_offered(model, component)
+        one_shape(model, component, layers, dims=1)
     except (InputError, UnsupportedModelError):
         return False
-    return True
+    return all(maybe_writable(model, component, layer) for layer in layers)
 
 
 def _middle(layers: Sequence[int]) -> int:

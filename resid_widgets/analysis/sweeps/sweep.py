@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from resid_widgets.models.reuse.edits import Edit, constant
 from resid_widgets.models.reuse.engine import Engine
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.structure import structure_of
+from resid_widgets.models.watch import watched
 from resid_widgets.results import Check
 
 
@@ -80,6 +82,10 @@ class Sweeping:
         if self.stop is not None and self.stop():
             self.stopped = True
             raise StoppedError
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Let `stop` alone be asked whether to go on, where there is one: what is known is kept then."""
+        return nullcontext() if self.stop is None else watched(None)
 
     def advance(self, work: int, values: NDArray[np.float64]) -> None:
         """Report, and stop if that is the answer."""
@@ -212,14 +218,12 @@ def run_cells(
             values[cell.index] = untouched
     before = reading.base.activation("resid_post", engine.run.model.n_layers - 1)
     positions = list(reading.positions)
-    try:
+    with suppress(StoppedError), tracker.alone():
         for wave in engine.rows([cell.edits for cell in waiting], budget=budget, check=tracker.look):
             measured = reading.of_stream(torch.stack([_read(before, row, positions) for row in wave]))
             for row, value in zip(wave, measured.tolist(), strict=True):
                 values[waiting[row.number].index] = value
             tracker.advance(sum(_work(engine, waiting[row.number].edits) for row in wave), values)
-    except StoppedError:
-        pass
     return values
 
 

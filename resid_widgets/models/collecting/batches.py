@@ -21,6 +21,7 @@ from resid_widgets.models.layers.shapes import layers_with, site_shape, split
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import probe_ids, relative_gap
 from resid_widgets.models.trouble import TROUBLE, refused_by_name
+from resid_widgets.models.watch import passing
 
 Place = tuple[str, int]
 """Component and layer."""
@@ -84,6 +85,7 @@ def _pass(
     places: Iterable[Place],
     bare: bool,
 ) -> dict[Place, Tensor]:
+    passing()
     length = len(rows[0])
     tokens = torch.tensor([list(row) for row in rows], device=model.device)
     at = torch.tensor([n * length + pos for n, of in enumerate(kept) for pos in of], device=model.device)

@@ -79,6 +79,15 @@ def write_test(model: ResidualModel, component: str, layer: int) -> Write:
     return known[component, group]
 
 
+def maybe_writable(model: ResidualModel, component: str, layer: int) -> bool:
+    """Whether a write may reach the computation, as far as is known without a trial. A menu offers what may be."""
+    known = model._shared.facts.get("writes", {}).get((component, group_of(model, layer)))
+    if known is not None:
+        return known.works
+    missing = component in RESIDUAL and component not in structure_of(model).components
+    return not missing and not why_not(model, component, layer)
+
+
 def writable_layers(model: ResidualModel, component: str) -> tuple[int, ...]:
     """Return the layers at which writing `component` reaches the computation."""
     return tuple(layer for layer in range(model.n_layers) if write_test(model, component, layer).works)

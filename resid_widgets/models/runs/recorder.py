@@ -12,6 +12,7 @@ from resid_widgets.models.hooks import Action
 from resid_widgets.models.layers.shapes import layers_with
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import identity_gap, relative_gap, worst_gap
+from resid_widgets.models.watch import passing
 from resid_widgets.results import Check
 from resid_widgets.sites import RESIDUAL
 
@@ -57,6 +58,7 @@ class Recorder:
         self._below = post
         self.final = post[0]
         self._passing.clear()
+        passing((layer + 1) / self._model.n_layers)
 
     def checks(self) -> tuple[Check, ...]:
         """The residual identity over all layers, and a red check if activations are not finite."""

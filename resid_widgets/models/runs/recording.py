@@ -21,6 +21,7 @@ from resid_widgets.models.memory import storage_bytes
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import blocks_path
 from resid_widgets.models.trouble import refused_by_name
+from resid_widgets.models.watch import passing
 
 
 class Prefix(DynamicCache):
@@ -184,6 +185,7 @@ class Recording:
         bare
             Whether they act on the bare modules. Otherwise TransformerLens' own block is run, with its hooks.
         """
+        passing()
         args, kwargs = self._calls[layer].replayed(hidden, prefix)
         alone = refused_by_name(self.model.name, f"block {layer}, run alone, fails")
         if not actions:

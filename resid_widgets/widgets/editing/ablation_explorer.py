@@ -13,7 +13,7 @@ from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.sweeps.ablation import Ablation, ablation, default_metric
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import as_interventions
-from resid_widgets.models.layers.writes import writable_layers
+from resid_widgets.models.layers.writes import maybe_writable
 from resid_widgets.models.worker import Job
 from resid_widgets.widgets.editing import clicks
 from resid_widgets.widgets.editing.chips import chip_id, summary
@@ -177,7 +177,8 @@ class AblationExplorer(PromptedGrid):
         if run is None:
             return []
         mode, how = options["mode"], options["how"]
-        sites = [name for name in STREAM_SITES if writable_layers(run.model, name)]
+        every = range(run.model.n_layers)
+        sites = [name for name in STREAM_SITES if any(maybe_writable(run.model, name, layer) for layer in every)]
         return [
             panel.choice("mode", "click changes", mode, list(MODES.items())),
             panel.select("site", "of", options["site"], sites, visible=mode == "cells"),

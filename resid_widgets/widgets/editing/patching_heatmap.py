@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -33,7 +32,6 @@ from resid_widgets.widgets.shell.traits import Option, same, write
 
 DIRECTIONS = [("denoise", "clean into corrupt"), ("noise", "corrupt into clean")]
 PROMPTS = ("clean", "corrupt")
-_request: ContextVar[Job | None] = ContextVar("request", default=None)  # that the calling thread works on
 
 
 class PatchingHeatmap(GridWidget):
@@ -75,7 +73,7 @@ class PatchingHeatmap(GridWidget):
     component = Option("resid_pre", help="What is patched.")
     direction = Option("denoise", help="Clean into corrupt, or corrupt into clean.")
 
-    _stop: threading.Event | None = None  # set by Cancel, while a request is worked on
+    _stop: threading.Event | None = None  # set by Cancel, while a sweep fills the picture
 
     @property
     def result(self) -> PatchSweep:
@@ -125,7 +123,7 @@ class PatchingHeatmap(GridWidget):
         return self._needed_run().model
 
     def _compute(self, options: Mapping[str, Any]) -> GridResult:
-        old, recorded, job, stop = self._state, self._needed_run(), _request.get(), self._stop
+        old, recorded, job = self._state, self._needed_run(), self._request_at_work()
         if old is not None and complete(old.result) and all(same(old.options[name], options[name]) for name in options):
             return old.result
         if recorded.base is not None:
@@ -137,19 +135,24 @@ class PatchingHeatmap(GridWidget):
                 "corrupt", None, "patching needs a second prompt", "rw.PatchingHeatmap(model, clean, corrupt, metric)."
             )
         metric = self._metric(options, clean)
-        if job is not None:
-            self._say("busy", "Patching ...", progress=0.0)
-        return patch_sweep(
-            self._model,
-            clean,
-            options["corrupt"],
-            metric,
-            component=options["component"],
-            direction=options["direction"],
-            progress=job is None,
-            stop=None if job is None or stop is None else lambda: stop.is_set() or job.cancelled,
-            partial=None if job is None else self._show_partial,
-        )
+        asked = {name: options[name] for name in ("component", "direction")}
+        if job is None:
+            return patch_sweep(self._model, clean, options["corrupt"], metric, progress=True, **asked)
+        stop = self._stop = threading.Event()
+        self._say("busy", "Patching ...", progress=0.0)
+        try:
+            return patch_sweep(
+                self._model,
+                clean,
+                options["corrupt"],
+                metric,
+                progress=False,
+                stop=lambda: stop.is_set() or job.cancelled or self.closed,
+                partial=self._show_partial,
+                **asked,
+            )
+        finally:
+            self._stop = None
 
     def _metric(self, options: Mapping[str, Any], clean: Any) -> Metric:
         """Return the metric; by default between the two runs' likeliest next tokens."""
@@ -220,7 +223,7 @@ class PatchingHeatmap(GridWidget):
         if self._run is None:
             return []
         model = self._model
-        offered = [name for name in (*RESIDUAL, *HEADS) if sweepable(model, name, 1)]
+        offered = [name for name in (*RESIDUAL, *HEADS) if sweepable(model, name)]
         hint = "Both prompts must have as many tokens."
         return [
             panel.text("clean", "clean", prompt_text(options["clean"]), hint=hint, wide=True),
@@ -257,21 +260,13 @@ class PatchingHeatmap(GridWidget):
     # --- what a click does ----------------------------------------------------------------------------------------
 
     def _update(self, propose: Callable[[State], State], job: Job | None = None) -> None:
-        """Change as the base does; a request of the front-end can be cancelled, and shows what is known so far."""
-        if job is None:
-            super()._update(propose)
-            return
-        stop = self._stop = threading.Event()
-        token = _request.set(job)
+        """Change as the base does; what was partly drawn and did not become the picture goes."""
         try:
             super()._update(propose, job)
         finally:
-            _request.reset(token)
-            if self._stop is stop:
-                self._stop = None
             state = self._state
             if state is not None and self.frame["id"] != state.frame["id"]:
-                write(self, "frame", state.frame)  # what was partly drawn did not become the picture
+                write(self, "frame", state.frame)
 
     def _apply_change(self, name: str, value: Any, job: Job) -> None:
         self._await_model()
@@ -286,7 +281,9 @@ class PatchingHeatmap(GridWidget):
 
     def _cancel(self) -> None:
         stop = self._stop
-        if stop is not None:
+        if stop is None:
+            super()._cancel()
+        else:
             stop.set()
 
 

@@ -13,8 +13,10 @@ from resid_widgets.analysis.neurons.map import HEAD, TOKEN, NeuronMap, neuron_ma
 from resid_widgets.analysis.neurons.neuron_patterns import neuron_patterns
 from resid_widgets.analysis.neurons.result import NeuronPatterns
 from resid_widgets.errors import InputError
-from resid_widgets.models.model import ResidualModel, as_model
+from resid_widgets.models.ambient import plain_state
+from resid_widgets.models.model import as_model
 from resid_widgets.models.runs.run import Run, run
+from resid_widgets.models.watch import passing
 from resid_widgets.results import Result
 from resid_widgets.widgets.neurons.details import known_planes, map_part, neuron_details, table_part
 from resid_widgets.widgets.shell import arguments, panel
@@ -83,18 +85,19 @@ class NeuronExplorer(GridWidget):
     ) -> None:
         made = {name: options.pop(name) for name in PATTERN_OPTIONS if name in options}
         arguments.refuse_unknown(type(self), options)
-        self._patterns: Any = _patterns(source, prompts, made)
-        self._given = options
+        self._patterns: Any = None
         self._read: tuple[Any, Run] | None = None  # the user's own text
-        if layer is None and neuron is None:
-            first = self._compute({**arguments.defaults(type(self)), **options}).as_patterns()
-            layer, neuron = first.largest or (None, None)
-        super().__init__(
-            self._patterns, layer=layer, pos=None if neuron is None else self._column(neuron), layout=layout
-        )
+        self._at_first = {"layer": layer, "neuron": neuron}
+        model = as_model(source.model if isinstance(source, (NeuronPatterns, Run)) else source)
 
-    def _model_behind(self) -> ResidualModel:
-        return self._patterns.model
+        def make() -> State:
+            if self._patterns is None:
+                self._patterns = _patterns(source, prompts, made)
+            with plain_state():
+                self._first = self._chosen_first(self._picture({**arguments.defaults(type(self)), **options}))
+            return self._first
+
+        self._appear(model, make, layout)
 
     @property
     def patterns(self) -> NeuronPatterns:
@@ -127,9 +130,17 @@ class NeuronExplorer(GridWidget):
     # --- what the base asks ---------------------------------------------------------------------------------------
 
     def _picture(self, options: Mapping[str, Any], given: Any = None) -> State:
-        new = super()._picture({**options, **self._given} if self._state is None else options)
+        new = super()._picture(options)
         self._own(new.options["text"])  # says now what is wrong with it
         return new
+
+    def _chosen_first(self, first: State) -> State:
+        layer, neuron = self._at_first["layer"], self._at_first["neuron"]
+        if layer is None and neuron is None:
+            layer, neuron = first.result.as_patterns().largest or (None, None)
+        elif neuron is not None:
+            self._column(neuron)  # says what is wrong with it
+        return self._selecting(first, {"layer": layer, "neuron": neuron})
 
     def _compute(self, options: Mapping[str, Any]) -> NeuronMap:
         patterns, stat = self._patterns, options["stat"] or self._patterns.stat
@@ -244,7 +255,11 @@ def _patterns(source: Any, prompts: Any, made: Mapping[str, Any]) -> NeuronPatte
     as_model(source)
     if prompts is None:
         raise InputError.about("prompts", None, "a model needs prompts", "rw.NeuronExplorer(model, prompts).")
-    return neuron_patterns(source, prompts, **made)
+    return neuron_patterns(source, prompts, **{"progress": _told, **made})
+
+
+def _told(done: int, total: int) -> None:
+    passing(done / max(1, total))
 
 
 NeuronExplorer.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what help() shows: its options by name

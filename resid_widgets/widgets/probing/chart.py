@@ -91,18 +91,18 @@ class ProbeChart(ipywidgets.VBox):
             self._curve(each.name, "accuracy", each, each.values, each.colour)
         for each in series:
             self._points(each)
-        layers = sorted({layer for each in series for layer in each.layers})
-        margin = 0.3 if len(layers) == 1 else 0.03 * (layers[-1] - layers[0])
-        self._x.min, self._x.max = layers[0] - margin, layers[-1] + margin
-        self._y.min, self._y.max = limits_of(series)
-        self._across.tick_values = np.asarray(layers[:: -(-len(layers) // TICKS)])
-        self._up.tick_values = _ticks(self._y.min, self._y.max)
+        self._axes(sorted({layer for each in series for layer in each.layers}), limits_of(series))
         self._up.label = METRICS[series[0].result.metric]
         self.figure.marks = [self._cursor, self._ring, *(mark for _, _, mark in self._marks), self._growing]
         self.legend.children = tuple(self._items(series, several))
         self._show()
         for widget in old:
             widget.close()
+
+    def expect(self, layers: Sequence[int]) -> None:
+        """Show empty axes, for a first curve that will grow over so many layers."""
+        self._axes(layers, (0.0, 1.0))
+        self.figure.marks = [self._growing]
 
     def mark(self, name: str, layer: int | None) -> None:
         """Draw a line where a layer is selected, and a ring around the selected curve's point."""
@@ -127,6 +127,13 @@ class ProbeChart(ipywidgets.VBox):
             for widget in [*self._made, *parts, self.figure.scale_x, self.figure.scale_y, self.figure]:
                 widget.close()
         super().close()
+
+    def _axes(self, layers: Sequence[int], limits: tuple[float, float]) -> None:
+        margin = 0.3 if len(layers) == 1 else 0.03 * (layers[-1] - layers[0])
+        self._x.min, self._x.max = layers[0] - margin, layers[-1] + margin
+        self._y.min, self._y.max = limits
+        self._across.tick_values = np.asarray(layers[:: -(-len(layers) // TICKS)])
+        self._up.tick_values = _ticks(*limits)
 
     def _band(self, series: Series) -> None:
         known = np.isfinite(series.low) & np.isfinite(series.high)

@@ -22,6 +22,7 @@ EFFECTS = {"erase": "Taken out of the stream", "add": "Added to the stream", "su
 
 
 EMPTY = "Click a point of a curve, or choose a layer: what stands behind it is shown here."
+AWAITED = "There is no curve yet: each of its layers is drawn when it is known."
 
 
 class Behind(NamedTuple):
@@ -32,7 +33,7 @@ class Behind(NamedTuple):
     every
         All curves that are drawn: the checks are those of all.
     series, layer
-        The curve, and which of its layers is selected; None where none is.
+        The curve, and which of its layers is selected; None where none is. No curve is known while the first is fitted.
     label
         Class whose direction the causal test takes, of more than two.
     why_not
@@ -42,7 +43,7 @@ class Behind(NamedTuple):
     """
 
     every: Sequence[Series]
-    series: Series
+    series: Series | None
     layer: int | None = None
     label: Any = None
     why_not: str = ""
@@ -51,6 +52,8 @@ class Behind(NamedTuple):
 
 def words(shown: Behind) -> Words:
     """Return what stands around the panel."""
+    if shown.series is None:
+        return Words("Details of a layer", "", "", [])
     heading = "Details of a layer" if shown.layer is None else f"{shown.series.name}, layer {shown.layer}"
     checks = [told(check, of) for of, check in checks_of(shown.every)]
     if shown.causal is not None:
@@ -61,8 +64,15 @@ def words(shown: Behind) -> Words:
 def content(shown: Behind) -> dict[str, Any]:
     """Return what the panel shows."""
     series, layer, causal = shown.series, shown.layer, shown.causal
-    if layer is None:
-        return {"empty": EMPTY, "rows": [], "confusion": None, "hardest": [], "hint": "", "causal": None}
+    if series is None or layer is None:
+        return {
+            "empty": AWAITED if series is None else EMPTY,
+            "rows": [],
+            "confusion": None,
+            "hardest": [],
+            "hint": "",
+            "causal": None,
+        }
     result = series.result
     return {
         "empty": "",

@@ -19,7 +19,7 @@ class Drawn:
     Parameters
     ----------
     source
-        A result, several of them, or what was fitted first.
+        A result, several of them, what was fitted first, or None: it is fitted still.
     model
         The model behind it, if it is known; else that of the results.
     pairs
@@ -36,12 +36,15 @@ class Drawn:
         self._pairs: dict[Any, Sequence[Any]] = {}
         self._causal: dict[tuple[str, int], CausalTest] = {}
         self._results: dict[Any, Probe] = {}
+        self.series: tuple[Series, ...] = ()
         self.model = model
+        if source is None:
+            return
         if isinstance(source, Fitted):
             self.take(source, beside=False)
             return
         self._results = dict(as_results(source))
-        self.series: tuple[Series, ...] = series_of(self._results)
+        self.series = series_of(self._results)
         known = next((result.model for result in self._results.values() if result.model is not None), None)
         self.model = None if known is None else as_model(known)
 

@@ -42,7 +42,7 @@ class ProbePanel(ShellWidget):
         self._board = board
         self._connect(model)
         self._lock = RLock()  # a layer can be looked at while the model is in use
-        super().__init__(self._showing(board._behind()))
+        super().__init__(lambda: self._showing(board._behind()))
 
     def show(self, behind: Behind) -> None:
         """Put something else on show."""
@@ -50,7 +50,8 @@ class ProbePanel(ShellWidget):
 
     def _showing(self, behind: Behind) -> State:
         frame, buffers = self._framed(behind)
-        selection = {} if behind.layer is None else {"curve": behind.series.name, "layer": behind.layer}
+        series, layer = behind.series, behind.layer
+        selection = {} if series is None or layer is None else {"curve": series.name, "layer": layer}
         return State({}, behind, frame, buffers, _controls(behind), selection, actions=_actions(behind))
 
     def _words(self, result: Behind) -> Words:
@@ -60,6 +61,8 @@ class ProbePanel(ShellWidget):
         return {"probe": content(result)}
 
     def _axes(self, result: Behind) -> Mapping[str, Sequence[int | str]]:
+        if result.series is None:
+            return {}
         return {"curve": [each.name for each in result.every], "layer": result.series.layers}
 
     def _apply_change(self, name: str, value: Any, job: Job) -> None:
@@ -83,8 +86,10 @@ class ProbePanel(ShellWidget):
 
 def _controls(behind: Behind) -> list[dict[str, Any]]:
     """Return the choice of a class, where there is a direction for each of several."""
+    if behind.series is None or behind.layer is None:
+        return []
     classes = [str(name) for name in behind.series.result.classes]
-    if behind.layer is None or len(classes) < 3:
+    if len(classes) < 3:
         return []
     return [select("label", "class", classes[-1] if behind.label is None else str(behind.label), classes)]
 

@@ -26,6 +26,7 @@ from resid_widgets.widgets.probing.content import Behind
 from resid_widgets.widgets.probing.drawn import Drawn
 from resid_widgets.widgets.probing.exports import ProbeExports
 from resid_widgets.widgets.probing.fields import FitFields
+from resid_widgets.widgets.probing.first import FirstCurve
 from resid_widgets.widgets.probing.live import (
     YOURS,
     Fitted,
@@ -38,7 +39,6 @@ from resid_widgets.widgets.probing.live import (
 )
 from resid_widgets.widgets.probing.panel import ProbePanel
 from resid_widgets.widgets.probing.requests import Requests
-from resid_widgets.widgets.probing.selection import LayerSelection
 from resid_widgets.widgets.shell import cells
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 FIRST_TASK = "agreement"
 
 
-class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
+class ProbeCurves(FirstCurve, ProbeExports, ipywidgets.VBox):
     """Accuracy by layer with its interval, beside baselines; click a layer for what stands behind it.
 
     ``ProbeCurves(result)``, ``ProbeCurves({"number": a, "sentiment": b})``, or in one line ``ProbeCurves(model)``.
@@ -102,16 +102,16 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
             model = as_model(source)
             wish = Wish(FIRST_TASK if task is None and not self._own else task or YOURS, folds=folds)
             check_wish(model, wish, self._own)
-            first = fit(model, wish, self._own, options, lambda *_: None, Event())
-            self._drawn = Drawn(first, model, given_pairs)
+            self._known = Drawn(self._at_once(model, wish), model, given_pairs)
         else:
             if task is not None:
                 rule = "results have their tasks already"
                 raise InputError.about("task", task, rule, "Give a model to fit on: rw.ProbeCurves(model, task).")
-            self._drawn = Drawn(source, pairs=given_pairs)
+            self._known = Drawn(source, pairs=given_pairs)
             wish = Wish(YOURS if self._own else FIRST_TASK, folds=folds)
-        model = self._drawn.model
+        model = self._known.model
         self._links: list[Any] = []
+        self._closed = False
         self._chart, self._panel = ProbeChart(self._clicked), ProbePanel(self, model)
         self._choice = LayerChoice(self._chosen)
         choices = [*([YOURS] if self._own else []), *tasks.names()]
@@ -121,12 +121,14 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
             self._fields.layout.display = "none"
         owner, self._lock = (self, RLock()) if model is None else (model.bridge, model.lock)
         self._requests = Requests(worker_of(owner, self._lock), self._fields, self._chart, self._panel)
-        self._closed = False
         super().__init__([self._fields, self._chart, self._choice, self._panel], layout=ipywidgets.Layout(width="100%"))
         self.add_class("rw-dashboard")  # what the panel's button enlarges
-        self._redraw()
-        if layer is not None:
-            self.select(layer)
+        if self.pending:
+            self._wait_for_the_first(layer)
+        else:
+            self._redraw()
+            if layer is not None:
+                self.select(layer)
         cells.adopt(self)
 
     # --- what a person uses ---------------------------------------------------------------------------------------
@@ -226,19 +228,22 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
             self._requests.close()
             for link in list(self._links):
                 link.drop(self)
-            self._drawn.free()
+            self._known.free()
             self._pictured = None
             for widget in (self._fields, self._chart, self._choice, self._panel):
                 widget.close()
         super().close()
 
     def __repr__(self) -> str:
-        return "ProbeCurves, closed" if self._closed else f"ProbeCurves({' · '.join(self.results)})"
+        if self._closed or self.pending:
+            return f"ProbeCurves, {'closed' if self._closed else 'its first curve is on its way'}"
+        return f"ProbeCurves({' · '.join(self.results)})"
 
     # --- what is on the page ------------------------------------------------------------------------------------------
 
     def _redraw(self) -> None:
         """Show the results as they are now; the selection stays where it can."""
+        self._choice.layout.display = ""
         self._chart.draw(self._drawn.series)
         if self.selected not in self._drawn.names:
             self.selected = self.layer = None
@@ -254,6 +259,8 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
 
     def _behind(self, label: Any = None) -> Behind:
         """Return what stands behind the selection; `label` is a class, or its name."""
+        if self.pending:
+            return Behind((), None)
         every, series, layer = self._drawn.series, self._at(), self.layer
         if layer is None:
             return Behind(every, series)
@@ -269,15 +276,15 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
         self._requests.fit(lambda report, stop: self._fitted(wish, report, stop), self._take)
 
     def _fitted(self, wish: Wish, report: Report, stop: Event) -> Fitted:
-        self._open()
-        model = self._drawn.model
+        self._not_closed()
+        model = self._known.model
         if model is None:
             raise InputError("There is no model to fit on: these activations know none. Use rw.ProbeCurves(model).")
         check_wish(model, wish, self._own)
         return fit(model, wish, self._own, self._options, report, stop)
 
     def _take(self, found: Fitted) -> None:
-        self._drawn.take(found, self._fields.beside.value)
+        self._known.take(found, self._fields.beside.value)
         self._redraw()
 
     def _erased(self, series: Series, layer: Any, label: Any) -> CausalTest:
@@ -289,10 +296,3 @@ class ProbeCurves(LayerSelection, ProbeExports, ipywidgets.VBox):
         if not self._closed and test is self.causal:
             self._show_selection(label)
         return test
-
-    def _open(self) -> None:
-        if self._closed:
-            raise InputError(
-                "This ProbeCurves is closed: close() was called, or its cell ran again and no variable held it. "
-                "Make a new one, and keep it in a variable."
-            )

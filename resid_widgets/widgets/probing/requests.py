@@ -26,12 +26,18 @@ class Requests:
         The model's.
     fields, chart, panel
         Where is said how things stand.
+
+    Attributes
+    ----------
+    failure
+        What the last fit has failed with.
     """
 
     def __init__(self, worker: Worker, fields: FitFields, chart: ProbeChart, panel: ProbePanel) -> None:
         self._worker, self._fields, self._chart, self._panel = worker, fields, chart, panel
         self._name = object()
         self.stop = Event()
+        self.failure: BaseException | None = None
         self._closed = False
 
     def fit(self, make: Callable[[Report, Event], Fitted], take: Callable[[Fitted], None]) -> None:
@@ -75,7 +81,10 @@ class Requests:
 
         self._fields.say("")
 
+        self.failure = None
+
         def failed(error: BaseException) -> None:
+            self.failure = error
             if not self._closed:
                 self._fields.say("")
                 self._panel._say("error", *logged(error))

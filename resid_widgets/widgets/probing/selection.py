@@ -11,6 +11,11 @@ from resid_widgets.analysis.probing.series import Series
 from resid_widgets.errors import InputError
 from resid_widgets.whole import whole
 from resid_widgets.widgets.probing.drawn import Drawn
+from resid_widgets.widgets.shell.traits import Waiting
+
+
+class Part(Waiting, t.Any):
+    """A part of what is selected. Reading it waits for the first curve."""
 
 
 class LayerSelection(t.HasTraits):
@@ -24,11 +29,15 @@ class LayerSelection(t.HasTraits):
         The same as an address, which `resid_widgets.link` shares with other pictures.
     """
 
-    layer: Any = t.Any(None)
-    selected: Any = t.Any(None)
-    selection: Any = t.Dict(read_only=True)
+    layer: Any = Part(None)
+    selected: Any = Part(None)
+    selection: Any = Part({}, read_only=True)
     _closed = True  # until it is made
-    _drawn: Drawn
+
+    @property
+    def _drawn(self) -> Drawn:
+        """What is drawn. Waits for the first curve."""
+        raise NotImplementedError
 
     def _open(self) -> None:
         """Refuse what is closed."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from ipywidgets import Layout
 
-from resid_widgets.errors import InputError
+from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.runs.run import Run, run
@@ -36,6 +36,7 @@ class ResidWidget(Exports):
     """What it is made with beside its options."""
 
     _held: Run | None = None
+    _first: State | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give each widget a signature that names its options."""
@@ -54,15 +55,26 @@ class ResidWidget(Exports):
         arguments.refuse_unknown(type(self), options)
         prompt, options = arguments.bind(type(self), source, positional, options, prompt)
         given = source if isinstance(source, self.SHOWS) else None
-        if given is None:
-            self._run = source if isinstance(source, Run) else run(as_model(source), prompt)
-        self._connect(self._model_behind())
-        with plain_state():
-            known = arguments.defaults(type(self))
-            first = self._picture({**known, **options, **({"prompt": prompt} if "prompt" in known else {})}, given)
-            self._first: State | None = self._chosen_first(first)
+        model = None if given is not None or isinstance(source, Run) else as_model(source)
+        if isinstance(source, Run):
+            self._run = source
+        known = arguments.defaults(type(self))
+        options = {**known, **options, **({"prompt": prompt} if "prompt" in known else {})}
+
+        def make() -> State:
+            with plain_state():
+                if model is not None and self._run is None:
+                    self._run = run(model, prompt)
+                self._first = self._chosen_first(self._picture(options, given))
+            return self._first
+
+        self._appear(self._model_behind() if model is None else model, make, layout)
+
+    def _appear(self, model: ResidualModel | None, make: Callable[[], State], layout: Any) -> None:
+        """Be there, with the first picture or before it; `make` may be called again where it was ended."""
+        self._connect(model)
         self._owns_layout = not isinstance(layout, Layout)
-        super().__init__(self._first, **({} if layout is None else {"layout": layout}))
+        super().__init__(make, **({} if layout is None else {"layout": layout}))
         cells.adopt(self)
 
     # --- what a subclass says -------------------------------------------------------------------------------------
@@ -158,7 +170,9 @@ class ResidWidget(Exports):
 
     def __repr__(self) -> str:
         state, name = self._state, type(self).__name__
-        return f"{name}({state.result.provenance.describe()} · {state.frame['title']})" if state else f"{name}, closed"
+        if state is None:
+            return f"{name}, {'closed' if self.closed else 'its picture is on its way'}"
+        return f"{name}({state.result.provenance.describe()} · {state.frame['title']})"
 
     # --- how it changes -------------------------------------------------------------------------------------------
 
@@ -192,6 +206,9 @@ class ResidWidget(Exports):
             why = str(error)
             if not job.cancelled:
                 self._update(lambda old: _refusing(old, name, value, why))
+            raise
+        except UnsupportedModelError:  # it was offered untried, and is no longer
+            self._update(lambda old: replace(old, controls=self._controls(old.result, old.options)))
             raise
 
     def _wanted(self, old: State, name: str, value: Any) -> dict[str, Any]:

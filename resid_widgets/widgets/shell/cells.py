@@ -64,6 +64,27 @@ def in_kernel() -> bool:
     return getattr(_shell(), "kernel", None) is not None
 
 
+def attended() -> bool:
+    """Whether somebody watches a page while the calling code runs: then a widget may fill after it has appeared.
+
+    Nobody does in a script, nor where a program runs a notebook (`nbclient` lets no cell ask for input).
+    """
+    kernel = getattr(_shell(), "kernel", None)
+    if kernel is not None:
+        parent = kernel.get_parent() or {}
+        asks = parent.get("content", {}).get("allow_stdin", False)
+        return bool(asks) or parent.get("header", {}).get("msg_type") == "comm_msg"
+    marimo = sys.modules.get("marimo")
+    return marimo is not None and bool(marimo.running_in_notebook())
+
+
+def late_picture() -> None:
+    """Draw what a saved notebook keeps of a widget that was on the page before its picture."""
+    keeper = _keepers.get(_shell())
+    if keeper is not None and keeper.page.listens:
+        keeper.kept.draw()
+
+
 def keeps_pictures() -> bool:
     """Whether what is displayed now gets a picture in an output of its own; see `resid_widgets.widgets.shell.kept`."""
     shell = _shell()

@@ -33,6 +33,7 @@ class Pictured(Files):
     """Has a picture for hosts that run no JavaScript, and for notebooks that are opened without a kernel."""
 
     _pictured: tuple[Any, str] | None = None
+    pending: bool
 
     def _shows(self) -> Any:
         """Return what is drawn: as long as it is equal, so is the picture."""
@@ -44,7 +45,7 @@ class Pictured(Files):
         if not bundle:
             return bundle
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        picture = "" if cells.keeps_pictures() else self._fallback()
+        picture = "" if self.pending or cells.keeps_pictures() else self._fallback()
         return ({**data, "image/png": picture} if picture else data), metadata
 
     def _fallback(self) -> str:

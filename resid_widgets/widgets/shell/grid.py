@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import traitlets as t
-
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.widgets.shell.base import ResidWidget
 from resid_widgets.widgets.shell.heatmap import heatmap
 from resid_widgets.widgets.shell.state import State
-from resid_widgets.widgets.shell.traits import Selected, place, write
+from resid_widgets.widgets.shell.traits import Selected, Shown, place, write
 
 
 class GridWidget(ResidWidget):
@@ -22,8 +20,8 @@ class GridWidget(ResidWidget):
 
     layer = Selected(help="Selected layer, or None.")
     pos = Selected(help="Selected column, counted from 0, or None: a position, or a head where columns are heads.")
-    edited: Any = t.Instance(list, allow_none=True, read_only=True).tag(sync=True)
-    planes = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)  # a Dict of None would be {}
+    edited = Shown(None).tag(sync=True)
+    planes = Shown(None).tag(sync=True)
 
     def __init__(self, source: Any, *positional: Any, layer: Any = None, pos: Any = None, **options: Any) -> None:
         self._at_first = {"layer": layer, "pos": pos}

@@ -10,7 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 
 from resid_widgets.errors import InputError, ResidWidgetsError
 from resid_widgets.models.worker import Job
-from resid_widgets.widgets.shell.state import State
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +26,17 @@ class Host(Protocol):
 
     send: Callable[..., None]
     status: Any
+    _trait_values: dict[str, Any]
 
     @property
     def closed(self) -> bool: ...  # noqa: D102
-    def _open(self) -> State: ...
+    def _not_closed(self) -> None: ...
     def _request(self, what: str, work: Callable[[Job], None], **told: Callable[..., Any]) -> None: ...
     def _drop_requests(self) -> None: ...
     def _apply_selection(self, at: Any, job: Job) -> None: ...
     def _apply_change(self, name: str, value: Any, job: Job) -> None: ...
     def _apply_reset(self, job: Job) -> None: ...
-    def _apply_action(self, name: str, job: Job) -> None: ...
+    def _act(self, name: str, job: Job) -> None: ...
     def _apply_edit(self, edit: Mapping[str, Any], job: Job) -> None: ...
     def _cancel(self) -> None: ...
     def _arrays(self, frame_id: Any) -> Mapping[str, bytes]: ...
@@ -85,18 +85,17 @@ class Inbox:
             case {"kind": "select", "at": at}:
                 self._ask(number, "select", lambda job: widget._apply_selection(at, job))
             case {"kind": "set", "name": str(name), "value": value}:
-                if name not in {control["name"] for control in widget._open().controls}:
+                if name not in {control["name"] for control in self._now("controls")}:
                     raise InputError.about("name", name, "this picture has no such control", "Reload the page.")
                 self._ask(number, f"set {name}", lambda job: widget._apply_change(name, value, job))
             case {"kind": "reset"}:
                 widget._drop_requests()
                 self._ask(number, "reset", widget._apply_reset)
             case {"kind": "act", "name": str(name)}:
-                offered = {action["name"]: action for action in widget._open().actions}
-                if name not in offered:
+                if name not in {action["name"] for action in self._now("actions")}:
                     raise InputError.about("name", name, "this picture has no such button", "Reload the page.")
-                self._ask(number, f"act {name} {number}", lambda job: widget._apply_action(name, job))
-            case {"kind": "edit"} if widget._open().edited is not None:
+                self._ask(number, f"act {name} {number}", lambda job: widget._act(name, job))
+            case {"kind": "edit"} if self._now("edited") is not None:
                 edit = {name: list(content.get(name, ())) for name in ("on", "off", "drop")}
                 self._ask(number, f"edit {content.get('batch')}", lambda job: widget._apply_edit(edit, job))
             case {"kind": "cancel"}:
@@ -108,6 +107,11 @@ class Inbox:
                 self._ask(number, f"export {form}", lambda job: self._send_file(number, form, job), answers=True)
             case _:
                 raise InputError.about("message", content, "it is not understood", "Reload the page.")
+
+    def _now(self, name: str) -> Any:
+        """Return a part of what is on the page now, also while the first picture is on its way."""
+        self._widget._not_closed()
+        return self._widget._trait_values.get(name, ())
 
     def _ask(self, number: Any, what: str, work: Callable[[Job], None], *, answers: bool = False) -> None:
         """Enqueue `work`, and answer when it is over; `answers` says that it does so itself."""

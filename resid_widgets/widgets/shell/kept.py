@@ -72,6 +72,8 @@ class Kept:
             widgets = [] if widget is None or widget.comm is None else self._widgets(widget)
             if not widgets:
                 del self._pictures[picture.display]
+            elif any(part.pending for part in widgets):
+                continue  # drawn when it is there
             elif changed or picture.drawn is None:
                 drawn = tuple(each._fallback() for each in widgets)
                 if picture.drawn != drawn:

@@ -91,13 +91,18 @@ class Stateful(ipywidgets.DOMWidget):
 
     def _open(self) -> State:
         """Return the state of a widget that is not closed."""
+        self._not_closed()
         state = self._state
-        if state is None:
+        assert state is not None, "a widget without a state is closed"
+        return state
+
+    def _not_closed(self) -> None:
+        """Refuse to do anything with a closed widget."""
+        if self.closed:
             raise InputError(
                 f"This {type(self).__name__} is closed: close() was called, or its cell ran again (or the next picture "
                 "took its place) and no variable held it. Make a new one, and keep it in a variable."
             )
-        return state
 
     def _update(self, propose: Callable[[State], State], job: Job | None = None) -> None:
         """Replace the state by what `propose` makes of it; a `job` that is no longer wanted changes nothing."""

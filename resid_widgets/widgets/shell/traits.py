@@ -11,7 +11,23 @@ from resid_widgets.errors import InputError
 from resid_widgets.whole import whole
 
 
-class Option(traitlets.TraitType):
+class Waiting(traitlets.TraitType):
+    """A trait whose value is that in the picture: reading it waits for a first picture that is on its way."""
+
+    def get(self, obj: Any, cls: Any = None) -> Any:
+        """Return the value."""
+        obj._before_read()
+        return super().get(obj, cls)
+
+
+class Shown(Waiting, traitlets.Any):
+    """A part of what is shown, which only Python writes."""
+
+    def __init__(self, default: Any) -> None:
+        super().__init__(default, allow_none=default is None, read_only=True)
+
+
+class Option(Waiting):
     """What a picture is computed from. Assigning computes at once, in the calling thread; a bad value is refused."""
 
     default_value = None
@@ -22,7 +38,7 @@ class Option(traitlets.TraitType):
         obj.change(**{str(self.name): value})
 
 
-class Selected(traitlets.TraitType):
+class Selected(Waiting):
     """A row or column of the picture, or None. Negative numbers count from the end."""
 
     default_value = None
@@ -38,7 +54,7 @@ def write(obj: traitlets.HasTraits, name: str, value: Any) -> None:
     traitlets.TraitType.set(getattr(type(obj), name), obj, value)
 
 
-class Address(traitlets.Dict):
+class Address(Waiting, traitlets.Dict):
     """What is selected, as ``{"layer": 2, "pos": 5}``; nothing is ``{}`` or None. Assigning replaces it as a whole."""
 
     def set(self, obj: Any, value: Any) -> None:

@@ -16,19 +16,20 @@ from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.worker import Job, current_worker, worker_of
+from resid_widgets.widgets.shell.awaited import Awaited
 from resid_widgets.widgets.shell.frame import Buffers, Words, framed, restored, told
 from resid_widgets.widgets.shell.front_end import FrontEndWidget
 from resid_widgets.widgets.shell.inbox import Inbox
 from resid_widgets.widgets.shell.page import page
-from resid_widgets.widgets.shell.state import State, Stateful
-from resid_widgets.widgets.shell.traits import Address, placed, write
+from resid_widgets.widgets.shell.state import State
+from resid_widgets.widgets.shell.traits import Address, Shown, placed, write
 
 PATIENCE = 0.3  # seconds
 READY = {"state": "ready", "text": ""}
 _frame_ids = count(1)
 
 
-class ShellWidget(Stateful, FrontEndWidget):
+class ShellWidget(Awaited, FrontEndWidget):
     """Any parts in the common frame. A subclass says what they show (`_parts`) and what can be selected (`_axes`).
 
     Callbacks only enqueue: the model's one worker computes, and the latest request wins. From Python, setting a trait
@@ -37,12 +38,12 @@ class ShellWidget(Stateful, FrontEndWidget):
     only; the front-end sends messages, which `resid_widgets.widgets.shell.inbox` answers.
     """
 
-    frame = t.Dict(read_only=True).tag(sync=True)
+    frame = Shown({}).tag(sync=True)
     selection = Address(help='What is selected, as {"layer": 2, "pos": 5}; {} is nothing.').tag(sync=True)
-    details: Any = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)
-    controls = t.List(read_only=True).tag(sync=True)
-    summary: Any = t.Instance(dict, allow_none=True, read_only=True).tag(sync=True)
-    actions = t.List(read_only=True).tag(sync=True)
+    details = Shown(None).tag(sync=True)
+    controls = Shown([]).tag(sync=True)
+    summary = Shown(None).tag(sync=True)
+    actions = Shown([]).tag(sync=True)
     inner: Any = anywidget.WidgetTrait().tag(sync=True)
     status = t.Dict(READY, read_only=True).tag(sync=True)
     offline = t.Bool(False, read_only=True).tag(sync=True)
@@ -59,11 +60,13 @@ class ShellWidget(Stateful, FrontEndWidget):
         self._name = object()  # whose requests they are, in the worker's queue
         self._links: list[Any] = []
 
-    def __init__(self, first: State, **more: Any) -> None:
-        self._write(first)
+    def __init__(self, make: Callable[[], State], **more: Any) -> None:
+        self._begin(make)
         super().__init__(**more)
         self._inbox = Inbox(self)
         self.on_msg(self._inbox.receive)
+        if self.pending:
+            self._ask_first()
 
     # --- what a subclass says -------------------------------------------------------------------------------------
 
@@ -128,7 +131,8 @@ class ShellWidget(Stateful, FrontEndWidget):
 
     def close(self) -> None:
         """Remove the widget from the page and free its pictures. Waits for nothing."""
-        was_open, self._state = not self.closed, None
+        was_open = not self.closed
+        self._state = self._later = None
         if was_open:
             self._drop_requests()
             for link in list(self._links):
@@ -193,8 +197,8 @@ class ShellWidget(Stateful, FrontEndWidget):
 
     def _request(self, what: str, work: Callable[[Job], None], **told: Callable[..., Any]) -> None:
         """Put a request in the worker's queue, in place of an earlier one of its kind."""
-        self._open()
-        self._worker.submit((self._name, what), work, **told)
+        self._not_closed()
+        self._worker.submit((self._name, what), self._watched(work), **told)
 
     def _on_another_worker(self) -> bool:
         """Whether this is called by an observer on the worker of another model, which must not wait for this one."""
@@ -239,13 +243,10 @@ class ShellWidget(Stateful, FrontEndWidget):
         """Change what a click on the picture, or on something in the side panel, stands for."""
         raise NotImplementedError
 
-    def _cancel(self) -> None:
-        """Stop what takes long, and show what is known; called while the worker is at it."""
-
     def _arrays(self, frame_id: Any) -> Buffers:
         """Return the arrays that were too large for the frame, if it is still the one shown."""
-        state = self._open()
-        return state.buffers if state.frame["id"] == frame_id else {}
+        state = self._state
+        return {} if state is None else state.buffers if state.frame["id"] == frame_id else {}
 
     def _file(self, form: str) -> tuple[str, str, bytes]:
         """Return name, MIME type and content of an export of what is shown."""

@@ -213,7 +213,7 @@ class TestWhatItSaysAboutItself:
         found = activation_map(run(make_model("llama"), [3]))
         text = next(check.text for check in found.checks if check.name == "marked positions")
         assert text.startswith("position 0 marked, and sets the scale alone")
-        assert found.values.min() < found.scale.high < found.values.max()
+        assert found.values.min() < found.scale.high <= float(found.values.max()) * 1.05
 
     def test_run_checks_and_unknown_words_are_carried(self, worded: ResidualModel) -> None:
         found = activation_map(run(worded, "<bos> Mary blorf gave"))

@@ -157,8 +157,8 @@ def test_many_prompts_are_run_one_after_the_other(
 
     probed, task = agreement
     monkeypatch.setattr(probe_causal, "run", counted)
-    probed.causal_test(2, prompts=task.pairs[:8], seeds=range(3), progress=False)
-    assert 0 < most <= 4  # the first, which the result tells of, the one before, the next: not all eight
+    probed.causal_test(2, prompts=task.pairs[:5], seeds=range(3), progress=False)
+    assert 0 < most <= 4  # the first, which the result tells of, the one before, the next: not all five
 
 
 @pytest.mark.parametrize(

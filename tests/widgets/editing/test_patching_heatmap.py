@@ -240,14 +240,21 @@ def test_everything_is_chosen_in_the_widget(worded_heatmap, page):
     assert (worded_heatmap.corrupt, worded_heatmap.component) == (TEXTS[1], "resid_pre")
 
 
-def test_only_components_that_can_be_written_are_offered(make_model):
+def test_a_component_that_cannot_be_written_is_offered_until_it_is_tried(make_model, page):
     import resid_widgets as rw
     from resid_widgets.models.layers.writes import writable_layers
 
     model = make_model("opt")
+    model._shared.facts.pop("writes", None)
     widget = rw.PatchingHeatmap(model, CLEAN, CORRUPT, rw.logit_diff(7, 8))
-    for option in control(widget, "component")["options"]:
-        assert writable_layers(model, option["value"]) == (0, 1, 2, 3)
+    before = widget.frame
+    answer, _ = page(widget).ask("set", name="component", value="pattern")
+    assert answer["kind"] == "error" and "pattern cannot be written" in answer["text"]
+    assert widget.frame is before and widget.component == "resid_pre"
+    offered = [option["value"] for option in control(widget, "component")["options"]]
+    assert "pattern" not in offered and "z" in offered
+    for name in offered:
+        assert writable_layers(model, name) == (0, 1, 2, 3)
 
 
 def test_token_ids_are_typed_where_there_is_no_tokenizer(heatmap, front):

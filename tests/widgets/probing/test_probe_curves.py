@@ -366,3 +366,57 @@ def test_what_is_no_result_is_refused():
     for wrong in ("text", 3, [1], {}):
         with pytest.raises(rw.InputError, match=r"Give what rw\.probe returns, several of them by name, or a model"):
             rw.ProbeCurves(wrong)
+
+
+# --- the first curve --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let somebody watch the page, who notices the smallest delay."""
+    from resid_widgets.widgets.shell import awaited, cells
+
+    monkeypatch.setattr(cells, "attended", lambda: True)
+    monkeypatch.setattr(awaited, "AT_ONCE", -1.0)
+
+
+def test_it_is_there_before_its_first_curve(tiny, watched):
+    import resid_widgets as rw
+
+    with tiny.lock:  # as a running cell has it
+        widget = rw.ProbeCurves(tiny, "agreement", folds=2, seeds=(0,), penalties=(0.01,), inner=2, layer=1)
+        assert widget.pending and not widget.closed and "on its way" in repr(widget)
+        assert "no curve yet" in content(widget)["empty"]
+        assert widget._chart.figure.axes[0].tick_values.tolist() == [0, 1, 2, 3]
+        assert widget._choice.layout.display == "none"
+    assert widget.wait(300) and not widget.pending
+    assert widget.layer == 1 and widget.selection == {"layer": 1} and widget._choice.layout.display == ""
+    assert np.isfinite(widget.result.values.values).all()
+    widget.close()
+
+
+def test_whoever_reads_it_waits_for_the_first_curve(tiny, watched):
+    import resid_widgets as rw
+
+    options = {"folds": 2, "seeds": (0,), "penalties": (0.01,), "inner": 2}
+    for name in ("layer", "result", "results"):
+        with tiny.lock:
+            widget = rw.ProbeCurves(tiny, "agreement", layer=2, **options)
+            assert widget.pending
+            assert getattr(widget, name)
+            assert not widget.pending and widget.layer == 2
+        widget.close()
+
+
+def test_a_first_fit_that_is_cancelled_can_be_asked_for_again(tiny, watched):
+    import resid_widgets as rw
+
+    with tiny.lock:
+        widget = rw.ProbeCurves(tiny, "agreement", folds=2, seeds=(0,), penalties=(0.01,), inner=2)
+        widget.cancel()
+    assert widget.wait(300) and widget.pending and "Cancelled" in widget._fields.told.value
+    with pytest.raises(rw.InputError, match="cancelled"):
+        _ = widget.result
+    widget._fields.go.click()
+    assert widget.wait(300) and not widget.pending and len(widget.results) == 1
+    widget.close()
