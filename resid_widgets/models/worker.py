@@ -62,6 +62,7 @@ class Job:
     work: Callable[[Job], None]
     failed: Callable[[BaseException], Any]
     dropped: Callable[[], Any]
+    idle: bool = False
     cancelled: bool = False
     claimed: bool = False
     handed_over: bool = False
@@ -94,6 +95,7 @@ class Worker:
         *,
         failed: Callable[[BaseException], Any],
         dropped: Callable[[], Any],
+        idle: bool = False,
     ) -> None:
         """Ask for `work`; an earlier request with the same key that is not finished is dropped.
 
@@ -108,10 +110,12 @@ class Worker:
         dropped
             Told when the request was superseded or cancelled, or ended by who watches it. Of `failed`, `dropped` and a
             finished `work`, exactly one happens.
+        idle
+            To be done while there is nothing else to do: any other request ends it, and it is dropped.
         """
         with self._changed:
-            late = self._cancel(lambda k: k == key)
-            self._queue.append(Job(key, work, failed, dropped))
+            late = self._cancel(lambda job: job.key == key or (job.idle and not idle))
+            self._queue.append(Job(key, work, failed, dropped, idle))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name="resid-widgets worker", daemon=True)
                 self._thread.start()
@@ -121,7 +125,7 @@ class Worker:
     def cancel(self, match: Callable[[Key], bool]) -> None:
         """Drop the requests whose key matches. Only signals: nothing is waited for."""
         with self._changed:
-            late = self._cancel(match)
+            late = self._cancel(lambda job: match(job.key))
             self._changed.notify_all()
         _tell(late)
 
@@ -154,13 +158,13 @@ class Worker:
                     continue
             self._run(job)
 
-    def _cancel(self, match: Callable[[Key], bool]) -> list[Job]:
+    def _cancel(self, match: Callable[[Job], bool]) -> list[Job]:
         """Take the matching jobs out of the queue and flag the one that runs; the first kind is returned."""
-        late = [job for job in self._queue if match(job.key)]
+        late = [job for job in self._queue if match(job)]
         for job in late:
             job.cancelled = True
             self._queue.remove(job)
-        if self._running is not None and not self._running.claimed and match(self._running.key):
+        if self._running is not None and not self._running.claimed and match(self._running):
             self._running.cancelled = True
         return late
 

@@ -63,7 +63,7 @@ export class Shell {
     const { status, offline, gone, busy, silent } = situation;
     const working = !gone && !offline && (status.state === "busy" || (busy && !silent));
     const state = gone ? "disconnected" : status.state === "error" ? "error" : working ? "busy" : "ready";
-    root.dataset.rwState = frame ? state : "loading";
+    root.dataset.rwState = frame || working ? state : "loading";
     this.#progress(working ? status.progress : undefined);
     root.classList.toggle("rw-own-actions", this.#ownActions.childElementCount > 0);
     root.setAttribute("aria-label", frame?.title ?? "Loading");

@@ -18,8 +18,8 @@ from resid_widgets.models.worker import Job
 from resid_widgets.widgets.editing import clicks
 from resid_widgets.widgets.editing.chips import chip_id, summary
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
+from resid_widgets.widgets.editing.preview import Previewing
 from resid_widgets.widgets.shell import panel
-from resid_widgets.widgets.shell.prompted import PromptedGrid
 from resid_widgets.widgets.shell.prompts import prompt_from_text, prompt_text
 from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Option, same
@@ -29,7 +29,7 @@ HOWS = ("mean", "zero", "resample", "noise", "clamp", "project_out", "patch")
 STREAM_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out")
 
 
-class AblationExplorer(PromptedGrid):
+class AblationExplorer(Previewing):
     """Layer-by-token picture in which a click ablates: the metric, the next tokens and the stream follow in place.
 
     ``AblationExplorer(run, rw.logit_diff(" Mary", " John"))``; in one line ``AblationExplorer(model, "Some text")``.
@@ -157,7 +157,7 @@ class AblationExplorer(PromptedGrid):
         result, live = state.result, self._run is not None
         assert isinstance(result, Ablation)
         return replace(
-            state,
+            self._previewed(state),
             summary=summary(result, self._run),
             actions=_actions(state, result) if live else [],
             edited=clicks.changed_cells(result, state.options) if live else None,
@@ -213,7 +213,8 @@ class AblationExplorer(PromptedGrid):
         return super()._from_control(name, value)
 
     def _details(self, result: GridResult, options: Mapping[str, Any], layer: int, pos: int) -> dict[str, Any]:
-        return panel.details([(result.scale.label, float(result.values.values[layer, pos]))])
+        shown = (result.scale.label, float(result.values.values[layer, pos]))
+        return panel.details([shown, *self._would_do(options, layer, pos)])
 
     def _planes(self, result: GridResult, options: Mapping[str, Any]) -> dict[str, Any] | None:
         return panel.planes([(result.scale.label, result.values.values)])

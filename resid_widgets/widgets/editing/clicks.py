@@ -28,7 +28,7 @@ def intervention_of(run: Run, options: Mapping[str, Any], layer: int, column: in
     InputError
         If something that it needs is not there yet: another prompt, a direction.
     """
-    component = _component(options)
+    component = component_of(options)
     head = column if component == "z" else None
     site = Site(component, run.layer(layer), None if component == "z" else column, head)
     match options["how"]:
@@ -49,7 +49,7 @@ def intervention_of(run: Run, options: Mapping[str, Any], layer: int, column: in
 def cell_of(item: Intervention, result: GridResult, options: Mapping[str, Any]) -> Place | None:
     """Return the cell of the picture that an intervention belongs to; None where it is not in this picture."""
     site = item.site
-    if site.component != _component(options):
+    if site.component != component_of(options):
         return None
     pos = None if site.pos is None else site.pos % len(result.provenance.token_ids)
     return [site.layer, site.head if site.component == "z" else pos]
@@ -115,7 +115,7 @@ def require_parameters(run: Run, options: Mapping[str, Any]) -> None:
             tokenize(model.tokenizer, given, bos=None, d_vocab=model.d_vocab, n_ctx=model.n_ctx)
 
 
-def _component(options: Mapping[str, Any]) -> str:
+def component_of(options: Mapping[str, Any]) -> str:
     """Return what a click changes."""
     return str({"heads": "z", "mlps": "mlp_out"}.get(options["mode"], options["site"]))
 

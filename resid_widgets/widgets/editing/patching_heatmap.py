@@ -23,6 +23,7 @@ from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.editing.cell_explorer import ShownBelow, explorer_on
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
 from resid_widgets.widgets.shell import cells, panel
+from resid_widgets.widgets.shell.awaited import so_far
 from resid_widgets.widgets.shell.frame import Words
 from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.heatmap import heatmap
@@ -174,8 +175,7 @@ class PatchingHeatmap(GridWidget):
             frame, buffers = self._framed(result)
             if not buffers:
                 write(self, "frame", frame)
-            left = f", {progress.seconds_left:.0f} s left" if progress.seconds_left >= 1 else ""
-            self._say("busy", f"Patching: {100 * share:.0f} %{left}", progress=share)
+            self._say("busy", so_far("Patching", share, progress.seconds_left), progress=share)
 
     def _words(self, result: PatchSweep) -> Words:
         return super()._words(result.drawn())

@@ -42,6 +42,14 @@ def _telling() -> Iterator[None]:
         _as_it_is.reset(before)
 
 
+def so_far(what: str, share: float, left: float) -> str:
+    """Say how far something is, and about how many seconds are left."""
+    told = f"{what}: {100 * share:.0f} %"
+    if left < 1:
+        return told
+    return f"{told}, about {f'{left:.0f} s' if left < 90 else f'{left / 60:.0f} min'} left"
+
+
 class Awaited(Stateful):
     """A widget whose first picture may be on its way, and whose requests say how far they are."""
 
@@ -126,6 +134,7 @@ class Awaited(Stateful):
                 self._later = None
                 self._write(made)
         self._tell(changes)
+        self._on_the_page()
         cells.late_picture()
 
     def _first_failed(self, error: BaseException) -> None:
@@ -189,8 +198,6 @@ class Awaited(Stateful):
             before = share
             if now - told > OFTEN:
                 told = now
-                left = (now - began) * (1 / share - 1)
-                text = f"{WORKING}: {100 * share:.0f} %" + (f", {left:.0f} s left" if left >= 1 else "")
-                self._say("busy", text, progress=share)
+                self._say("busy", so_far(WORKING, share, (now - began) * (1 / share - 1)), progress=share)
 
         return look

@@ -118,6 +118,10 @@ class Stateful(ipywidgets.DOMWidget):
                         self._write(new)
                     break
         self._tell(changes)
+        self._on_the_page()
+
+    def _on_the_page(self) -> None:
+        """Do what is to be done when a new state is shown, with no lock held."""
 
     def _write(self, new: State) -> None:
         """Write what differs into the traits."""

@@ -6,6 +6,7 @@ import uuid
 from _thread import RLock
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -25,8 +26,9 @@ from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Address, Shown, placed, write
 
 PATIENCE = 0.3  # seconds
+IDLE = "idle"
 READY = {"state": "ready", "text": ""}
-_frame_ids = count(1)
+frame_ids = count(1)
 
 
 class ShellWidget(Awaited, FrontEndWidget):
@@ -49,6 +51,8 @@ class ShellWidget(Awaited, FrontEndWidget):
     offline = t.Bool(False, read_only=True).tag(sync=True)
     kept = t.Unicode(read_only=True).tag(sync=True)
 
+    _idle: Callable[[Job], None] | None = None  # what is done while there is nothing else to do
+
     @t.default("kept")
     def _kept(self) -> str:
         return uuid.uuid4().hex
@@ -67,6 +71,8 @@ class ShellWidget(Awaited, FrontEndWidget):
         self.on_msg(self._inbox.receive)
         if self.pending:
             self._ask_first()
+        else:
+            self._on_the_page()
 
     # --- what a subclass says -------------------------------------------------------------------------------------
 
@@ -127,7 +133,7 @@ class ShellWidget(Awaited, FrontEndWidget):
 
     def wait(self, timeout: Any = None) -> bool:
         """Return when all that was asked for in the browser is done; False if `timeout` seconds were not enough."""
-        return self._worker.wait(lambda key: key[0] is self._name, timeout)
+        return self._worker.wait(lambda key: key[0] is self._name and key[1] != IDLE, timeout)
 
     def close(self) -> None:
         """Remove the widget from the page and free its pictures. Waits for nothing."""
@@ -166,7 +172,7 @@ class ShellWidget(Awaited, FrontEndWidget):
 
     def _framed(self, result: Any) -> tuple[dict[str, Any], Buffers]:
         """Return a new picture as it travels."""
-        return framed(next(_frame_ids), self._words(result), self._parts(result))
+        return framed(next(frame_ids), self._words(result), self._parts(result))
 
     def _selecting(self, old: State, address: Mapping[str, Any]) -> State:
         """Return the state with another selection; what `address` leaves out stays."""
@@ -199,6 +205,17 @@ class ShellWidget(Awaited, FrontEndWidget):
         """Put a request in the worker's queue, in place of an earlier one of its kind."""
         self._not_closed()
         self._worker.submit((self._name, what), self._watched(work), **told)
+
+    def _when_idle(self, work: Callable[[Job], None]) -> None:
+        """Have something done while there is nothing else to do with the model; begun again where it was ended."""
+        if not self.closed:
+            self._idle = work
+            key, again = (self._name, IDLE), partial(self._again_when_idle, work)
+            self._worker.submit(key, self._watched(work), failed=self._inbox.report, dropped=again, idle=True)
+
+    def _again_when_idle(self, work: Callable[[Job], None]) -> None:
+        if self._idle is work:  # nothing else has taken its place
+            self._when_idle(work)
 
     def _on_another_worker(self) -> bool:
         """Whether this is called by an observer on the worker of another model, which must not wait for this one."""
