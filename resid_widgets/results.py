@@ -221,6 +221,14 @@ def _stated(ids: Sequence[int]) -> str:
     return " ".join(map(str, ids[:MOST_IDS])) + more
 
 
+def in_title(text: str, most: int = 48) -> str:
+    """Return a text as a title has it: cut between two words where it is long."""
+    if len(text) <= most:
+        return text
+    cut = text[:most]
+    return f"{cut[: cut.rfind(' ')] if ' ' in cut[most // 2 :] else cut} …"
+
+
 def writable(path: str | Path) -> Path:
     """Return `path` as a Path after checking that its folder exists.
 

@@ -31,7 +31,7 @@ def _():
 
     run = rw.run(rw.load_model(progress=False), SENTENCE)
     told = Path("told.txt")
-    return mo, run, rw, told
+    return Path, mo, run, rw, told
 
 
 @app.cell
@@ -46,6 +46,20 @@ def _(mo, run, rw, told):
 @app.cell
 def _(run, rw):
     rw.LogitLensHeatmap(run, layer=1, pos=2)
+    return
+
+
+@app.cell
+def _(mo, run, rw):
+    watched = mo.ui.anywidget(rw.ActivationHeatmap(run))
+    watched
+    return (watched,)
+
+
+@app.cell
+def _(Path, watched):
+    ran = Path("ran.txt")
+    ran.write_text(ran.read_text() + f"{watched.layer} {watched.pos} {watched.stat}\\n" if ran.exists() else "first\\n")
     return
 
 
@@ -69,7 +83,7 @@ def test_marimo_draws_and_a_click_reaches_python(
         page = window.new_page()
         page.goto(url)
         views = page.locator(".rw")
-        expect(views).to_have_count(2)
+        expect(views).to_have_count(3)
         view, lens = (View(views.nth(n)).drawn() for n in range(2))
         assert len(np.unique(view.colours().reshape(-1, 4), axis=0)) > 15
         lens.outlines(1, 2)
@@ -92,6 +106,15 @@ def test_marimo_draws_and_a_click_reaches_python(
         assert (view.colours() != before).any()
         view.hover(0, 3)
         expect(view.tip).to_contain_text("layer 0")
+
+        # A cell that reads a widget runs again when a click changes it, and only then.
+        reactive, ran = View(views.nth(2)).drawn(), tmp_path / "ran.txt"
+        assert ran.read_text() == "first\n"
+        reactive.click(2, 5)
+        until(lambda: ran.read_text() == "first\n2 5 norm\n", "the cell that reads the widget to run again")
+        reactive.field("stat").select_option("kurtosis")
+        until(lambda: ran.read_text().endswith("2 5 kurtosis\n"), "the cell to run again for another statistic")
+        assert len(ran.read_text().splitlines()) <= 4
 
 
 def answers(url: str) -> bool:

@@ -24,6 +24,16 @@ _PIXELS = """(canvas, points) => {
 }"""
 
 
+REVEAL = """async (el, [pos, cols]) => {
+  const [width, before] = [el.scrollWidth / cols, el.scrollLeft];
+  if (pos * width < before) el.scrollLeft = pos * width;
+  else if ((pos + 1) * width > before + el.clientWidth) el.scrollLeft = (pos + 1) * width - el.clientWidth;
+  if (el.scrollLeft !== before)
+    for (let n = 0; n < 2; n++) await new Promise((done) => requestAnimationFrame(done));
+}"""
+"""Scrolls a column of a grid into its window, as a person does, and waits until that is drawn."""
+
+
 class View:
     """A widget's element. Everything is read from the page, nothing from the widget's own modules."""
 
@@ -55,7 +65,8 @@ class View:
     def at(self, layer: int, pos: int, dx: float = 0.5, dy: float = 0.5) -> tuple[float, float]:
         """Return the point of a cell on the page, by default its centre."""
         self.grid.scroll_into_view_if_needed()
-        rows, _ = self.shape
+        rows, cols = self.shape
+        self.grid.evaluate(REVEAL, [pos, cols])
         place = self.place()
         return place["x"] + (pos + dx) * place["w"], place["y"] + (rows - 1 - layer + dy) * place["h"]
 

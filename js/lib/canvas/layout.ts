@@ -42,7 +42,7 @@ export interface Layout {
 }
 
 /** Cells grow to `max` by `high` where they are few, so that the picture fills its card. */
-export const CELL = { min: 14, minText: 46, max: 240, high: 56, tallest: 64 };
+export const CELL = { min: 14, minText: 46, max: 240, high: 56, tallest: 96 };
 const LINE = 13;
 const TOP = 8;
 const LANE_PAD = 8;

@@ -23,6 +23,7 @@ import type {
   Request,
 } from "../wire/model";
 import { Optimistic } from "../wire/optimistic";
+import { reactive } from "../wire/reactive";
 import { bytes } from "../wire/wire";
 import { Actions } from "./actions";
 import { Controls } from "./controls";
@@ -58,6 +59,7 @@ class WidgetView {
   readonly #inner: Inner;
   readonly #editing: Editing;
   readonly #side: Side;
+  readonly #tellHost: (trait: keyof Model) => void;
   readonly #claims = new Optimistic(browserClock, () => this.#soon());
   #frame: Frame | null = null;
   #gone = false;
@@ -77,6 +79,7 @@ class WidgetView {
       () => this.#soon(),
       (...args) => this.#received(...args),
     );
+    this.#tellHost = reactive(model, signal);
     this.#editing = new Editing({
       channel: () => this.#channel,
       confirmed: () => (this.#cut ? null : (model.get("edited") ?? null)),
@@ -115,7 +118,8 @@ class WidgetView {
     el.classList.add("rw-host");
     el.append(this.#shell.root);
     hideKept(model.get("kept"));
-    followTheme(this.#shell.root, (colours) => this.#recolour(colours), signal);
+    const recolour = (colours: Colours) => this.#parts.map((part) => part.recolour?.(colours));
+    followTheme(this.#shell.root, recolour, signal);
     watchKernel(el, model.widget_manager, () => this.#lost(), signal);
   }
 
@@ -123,11 +127,8 @@ class WidgetView {
     return this.#shell.root;
   }
 
-  #recolour(colours: Colours): void {
-    for (const part of this.#parts) part.recolour?.(colours);
-  }
-
   #changed(trait: keyof Model): void {
+    this.#tellHost(trait);
     if (trait === "frame") this.#arrived ??= performance.now();
     if (trait === "selection") this.#claims.news(SELECTION, this.model.get("selection") ?? {});
     if (trait === "controls")

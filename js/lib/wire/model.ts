@@ -235,6 +235,8 @@ export interface HostModel {
   on(event: string, callback: (...args: never[]) => void): void;
   off(event: string, callback: (...args: never[]) => void): void;
   send(content: unknown): unknown;
+  set?<K extends keyof Model>(name: K, value: Model[K]): void;
+  save_changes?(): void;
   widget_manager?: unknown;
 }
 

@@ -166,6 +166,6 @@ test("visible columns are exactly those that the window cuts", () => {
 test("with a whole screen rows grow, up to a height that still reads as a grid", () => {
   assert.equal(lay({ rows: 12 }).cell.h, 25);
   assert.equal(lay({ rows: 12, tall: 600 }).cell.h, 50);
-  assert.equal(lay({ rows: 2, tall: 900 }).cell.h, 64);
+  assert.equal(lay({ rows: 2, tall: 900 }).cell.h, 96);
   assert.equal(lay({ rows: 48, tall: 200 }).cell.h, lay({ rows: 48 }).cell.h, "never smaller than on the page");
 });

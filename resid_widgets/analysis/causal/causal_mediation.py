@@ -32,7 +32,7 @@ from resid_widgets.models.progress import ending_bars
 from resid_widgets.models.reuse.edits import checked_site, edit_for
 from resid_widgets.models.reuse.engine import engine_of
 from resid_widgets.models.runs.run import Run, run
-from resid_widgets.results import Check, Provenance, Result
+from resid_widgets.results import Check, Provenance, Result, in_title
 from resid_widgets.sites import Site, named_site
 
 
@@ -233,7 +233,7 @@ def _result(model: ResidualModel, done: list[_Done], sites: tuple[Site, ...], tr
         provenance=_provenance(first, done, where),
         mediator=sites,
         metric=label,
-        title=f"Causal mediation · {where}",
+        title=f"Causal mediation · {in_title(where)}",
         sentence=(
             f"How much of the difference in {label} passes through {where} (NIE, TIE), and how much goes "
             "past it (NDE). A part of the difference that needs both at once counts as interaction."

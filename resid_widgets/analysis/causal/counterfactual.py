@@ -29,7 +29,7 @@ from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import as_model
 from resid_widgets.models.runs.run import Run, run
-from resid_widgets.results import Result
+from resid_widgets.results import Result, in_title
 from resid_widgets.tokens import visible
 from resid_widgets.whole import whole_number
 
@@ -201,7 +201,7 @@ def _case(base: Run, other: Run, name: str, reading: Reading, component: str, to
         ),
         component=component,
         scale=robust_scale(distance, base.marked, signed=False, label=label, bounds=(0.0, None)),
-        title=f"Counterfactual · {name}",
+        title=f"Counterfactual · {in_title(name)}",
         sentence=(
             f"How far {component} is from where it was. {reading.label} goes from {before:.3g} to {after:.3g}, "
             f"KL {kl:.3g} nats. A distance says that the runs part there, not that the output depends on it."

@@ -24,6 +24,7 @@ from resid_widgets.models.progress import ending_bars
 from resid_widgets.models.reuse.edits import checked_site
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.structure import structure_of
+from resid_widgets.results import in_title
 from resid_widgets.sites import RESIDUAL, Site, named_site, require_component
 
 SENDERS = (*RESIDUAL, "z")
@@ -139,7 +140,7 @@ def path_patch(
     result = patch_result(done, cells, direction, tracker, batch, script)
     names = tuple(map(str, targets))
     told = {field.name: getattr(result, field.name) for field in fields(PatchSweep)} | {
-        "title": f"Path patching · {direction} · {one or component} → {', '.join(names)}",
+        "title": f"Path patching · {direction} · {one or component} → {in_title(', '.join(names))}",
         "sentence": (
             f"Only what the sender tells {', '.join(names)} directly comes from the other run; all attention and MLPs "
             "between are held still. What it tells them by way of others is not counted."

@@ -19,13 +19,11 @@ from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import run
 from resid_widgets.models.worker import Job
 from resid_widgets.sites import RESIDUAL
-from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
-from resid_widgets.widgets.editing.cell_explorer import ShownBelow, explorer_on
+from resid_widgets.widgets.editing.cell_explorer import OpensCells
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
-from resid_widgets.widgets.shell import cells, panel
+from resid_widgets.widgets.shell import panel
 from resid_widgets.widgets.shell.awaited import so_far
 from resid_widgets.widgets.shell.frame import Words
-from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.heatmap import heatmap
 from resid_widgets.widgets.shell.prompts import prompt_from_text, prompt_text, text_of
 from resid_widgets.widgets.shell.state import State
@@ -35,7 +33,7 @@ DIRECTIONS = [("denoise", "clean into corrupt"), ("noise", "corrupt into clean")
 PROMPTS = ("clean", "corrupt")
 
 
-class PatchingHeatmap(GridWidget):
+class PatchingHeatmap(OpensCells):
     """Layer-by-token (or layer-by-head) picture of activation patching, with both prompts editable in it.
 
     ``PatchingHeatmap(model, clean, corrupt, rw.logit_diff(" Mary", " John"))``
@@ -82,40 +80,6 @@ class PatchingHeatmap(GridWidget):
         shown = super().result
         assert isinstance(shown, PatchSweep)
         return shown
-
-    @property
-    def explorer(self) -> AblationExplorer | None:
-        """The explorer that was opened on a cell, or None; see `explore`."""
-        self._open()
-        return None if self.inner is None or self.inner.closed else self.inner
-
-    def explore(self, layer: Any = None, pos: Any = None) -> AblationExplorer:
-        """Open a cell (by default the selected one) in an ablation explorer, where its patch can be built upon.
-
-        Parameters
-        ----------
-        layer, pos
-            The cell; where columns are heads, `pos` is a head.
-
-        Raises
-        ------
-        InputError
-            If no cell is selected or named.
-        """
-        state = self._open()
-        selected = self._cell(state)
-        layer, pos = (selected[0] if layer is None else layer), (selected[1] if pos is None else pos)
-        if layer is None or pos is None:
-            raise InputError("No cell is selected: click one first, or name it: w.explore(layer, pos).")
-        chosen = self._selecting(state, self._named(state.result, {"layer": layer, "pos": pos}))
-        row, column = self._cell(chosen)
-        assert row is not None and column is not None and isinstance(state.result, PatchSweep)
-        explorer = explorer_on(self._model, state.result, (row, column), state.options["metric"], self.inner)
-        if explorer is not self.inner:
-            cells.release(explorer)  # it is closed with this widget, whichever cell runs again
-            explorer._links.append(ShownBelow(self))
-            write(self, "inner", explorer)
-        return explorer
 
     # --- what the base asks ---------------------------------------------------------------------------------------
 
@@ -215,7 +179,7 @@ class PatchingHeatmap(GridWidget):
         again = panel.action("again", "Finish", True, "Compute the cells that are still empty")
         return [
             *([] if complete(state.result) else [again]),
-            panel.action("explore", "Open cell in explorer", ready, "Build on the patch of the selected cell"),
+            *self._explorer_buttons(ready),
             panel.action("code", "Copy as code", True, "A script that gives these numbers", copies=state.result.code()),
         ]
 
@@ -276,8 +240,8 @@ class PatchingHeatmap(GridWidget):
         self._await_model()
         if name == "again":
             self._update(lambda old: self._changing(old, {}), job)
-        elif name == "explore" and job.claim():
-            self.explore()
+        elif job.claim():
+            self._explore_or_close(name)
 
     def _cancel(self) -> None:
         stop = self._stop

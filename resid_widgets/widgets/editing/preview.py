@@ -53,8 +53,8 @@ class Preview:
         assert self.effects is not None
         sweep, verb = self.effects, str(self.options["how"]).replace("_", " ")
         sentence = (
-            f"What a click would do: the exact change of {sweep.metric} (now {sweep.base:.3g}) by {verb}, one cell at a "
-            "time. Nothing is changed yet."
+            f"What a click would do: the exact change of {sweep.metric} (now {sweep.base:.3g}) by {verb}, one cell at "
+            "a time. Nothing is changed yet."
         )
         return Words(
             "Ablation · preview", sentence, sweep.provenance.describe(), [told(check) for check in sweep.checks]

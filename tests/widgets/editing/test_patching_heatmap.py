@@ -514,7 +514,7 @@ def test_the_explorer_is_kept_for_further_cells_of_the_same_run(heatmap, front, 
 
     explorer = heatmap.explore(1, 2)
     assert heatmap.explorer is heatmap.inner is explorer
-    assert front.updates[-1]["inner"].endswith(explorer.model_id)
+    assert next(u["inner"] for u in front.updates if "inner" in u).endswith(explorer.model_id)
     explorer.interventions = (*explorer.interventions, rw.zero(rw.Site("resid_post", 2, 3)))
     assert heatmap.explore(3, 4) is explorer
     assert [str(item) for item in explorer.interventions] == ["patch resid_pre[layer 3, pos 4]"]
@@ -610,3 +610,33 @@ def test_close_frees_the_run_and_closes_the_explorer(llama, metric):
     assert explorer.closed
     with pytest.raises(rw.InputError, match="is closed"):
         widget.explore(1, 1)
+
+
+def test_an_open_explorer_follows_the_prompts_names_them_and_closes(tiny, page):
+    import resid_widgets as rw
+
+    first, second = "The girl near the dogs", "The girls near the dogs"
+    other = "The boys near the dogs"
+    widget = rw.PatchingHeatmap(tiny, first, second, rw.logit_diff(" is", " are"))
+    front = page(widget)
+    widget.select(2, 2)
+    assert [a["name"] for a in widget.actions] == ["explore", "code"]
+    front.ask("act", name="explore")
+    explorer = widget.explorer
+    assert [a["name"] for a in widget.actions] == ["explore", "close", "code"]
+    sentence = explorer.frame["sentence"]
+    assert f"In the corrupt prompt “{second}”" in sentence and f"the clean prompt “{first}”" in sentence
+    front.ask("set", name="corrupt", value=other)
+    assert explorer.closed and not widget.explorer.closed
+    assert f"In the corrupt prompt “{other}”" in widget.explorer.frame["sentence"]
+    assert widget.explorer.result.after == pytest.approx(float(widget.result.raw[2, 2]), abs=1e-4)
+    front.ask("set", name="direction", value="noise")
+    assert f"In the clean prompt “{first}”" in widget.explorer.frame["sentence"]
+    assert widget.explorer.result.after == pytest.approx(float(widget.result.raw[2, 2]), abs=1e-4)
+    last = widget.explorer
+    front.ask("act", name="close")
+    assert last.closed and widget.explorer is widget.inner is None
+    assert [a["name"] for a in widget.actions] == ["explore", "code"]
+    widget.explore(3, 4)
+    widget.change(clean="The girl", corrupt="The girls")
+    assert widget.inner is None  # its cell is no longer there

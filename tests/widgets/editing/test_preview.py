@@ -11,7 +11,7 @@ import resid_widgets as rw
 from resid_widgets.widgets.editing import preview as module
 from resid_widgets.widgets.shell import cells
 
-SENTENCE = "The girl who saw the dogs"
+SENTENCE = "The girl near the dogs"
 METRIC = rw.logit_diff(" is", " are")
 
 
@@ -74,7 +74,7 @@ def test_where_a_click_lacks_something_there_is_none(explorer: Any) -> None:
     explorer.how = "patch"
     idle(explorer)
     assert explorer.frame["title"] == "Ablation"
-    explorer.source_prompt = "The girls who saw the dogs"
+    explorer.source_prompt = "The girls near the dogs"
     idle(explorer)
     assert explorer.frame["title"] == "Ablation · preview"
 

@@ -12,7 +12,7 @@ import pytest
 import resid_widgets as rw
 from resid_widgets.widgets.shell import awaited, cells
 
-CLEAN, CORRUPT = "The girl who saw the dogs", "The girls who saw the dog"
+CLEAN, CORRUPT = "The girl near the dogs", "The girls near the dogs"
 MAKES: dict[str, Callable[[Any], Any]] = {
     "activations": lambda model: rw.ActivationHeatmap(model, CLEAN, stat="kurtosis", layer=1, pos=2),
     "lens": lambda model: rw.LogitLensHeatmap(model, CLEAN, layer=1, pos=2),
