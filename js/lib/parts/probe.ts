@@ -11,18 +11,20 @@ const NARROW = 3;
 
 export const probe: MakePart = (_, name) => {
   const empty = h("div", "rw-dim rw-line");
+  const heading = h("div", "rw-probe-heading");
   const body = h("div", "rw-probe-body");
   const hint = h("div", "rw-dim rw-line");
   const test = h("div", "rw-causal");
-  const el = h("div", "rw-probe", {}, empty, body, hint, test);
+  const el = h("div", "rw-probe", {}, empty, heading, body, hint, test);
   let shown: ProbeData | null = null;
 
   function fill(data: ProbeData): void {
     setText(empty, data.empty);
+    setText(heading, printable(data.heading));
     setText(hint, printable(data.hint));
     toggle(empty, data.empty !== "");
     toggle(hint, data.hint !== "");
-    for (const part of [body, test]) toggle(part, data.empty === "");
+    for (const part of [heading, body, test]) toggle(part, data.empty === "");
     if (data.empty) return;
     const table = data.confusion && confusion(data.confusion);
     const wide = (data.confusion?.classes.length ?? 0) > NARROW;

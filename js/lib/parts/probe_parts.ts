@@ -32,6 +32,8 @@ export interface Effect {
 export interface ProbeData {
   /** In place of everything else: what to do first. */
   empty: string;
+  /** What it is of. */
+  heading: string;
   rows: { label: string; value: string }[];
   confusion: { classes: string[]; counts: string[][]; shares: number[][] } | null;
   hardest: Sample[];

@@ -90,7 +90,8 @@ def is_about(explorer: CellExplorer, result: PatchSweep) -> bool:
 def _told(model: ResidualModel, result: PatchSweep) -> str:
     given = result.provenance.token_ids, tuple(result.provenance.options["source_token_ids"])
     names = ("corrupt", "clean") if result.direction == "denoise" else ("clean", "corrupt")
-    into, source = (f"the {name} prompt “{_cut(prompt_text(text_of(model, ids)))}”" for name, ids in zip(names, given, strict=True))
+    texts = (_cut(prompt_text(text_of(model, ids))) for ids in given)
+    into, source = (f"the {name} prompt “{text}”" for name, text in zip(names, texts, strict=True))
     return f"In {into}, with values of {source}."
 
 

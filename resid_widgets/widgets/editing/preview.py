@@ -13,7 +13,6 @@ from resid_widgets.models.runs.run import Run
 from resid_widgets.models.worker import Job
 from resid_widgets.sites import Site
 from resid_widgets.widgets.editing.clicks import component_of, intervention_of
-from resid_widgets.widgets.shell import cells
 from resid_widgets.widgets.shell.frame import Words, framed, told
 from resid_widgets.widgets.shell.heatmap import heatmap
 from resid_widgets.widgets.shell.prompted import PromptedGrid
@@ -120,7 +119,7 @@ class Previewing(PromptedGrid):
 
     def _on_the_page(self) -> None:
         state, run = self._state, self._run
-        if state is None or run is None or state.result.interventions or not cells.attended():
+        if state is None or run is None or state.result.interventions or not self._attended:
             return
         if self._preview is None or not self._preview.is_of(run, state.options):
             self._when_idle(self._make_preview)

@@ -10,6 +10,7 @@ import numpy as np
 from resid_widgets.analysis.probing.causal_result import INTERVENTIONS, CausalTest
 from resid_widgets.analysis.probing.score import METRICS
 from resid_widgets.analysis.probing.series import BASELINES, Series, checks_of, sentence_of
+from resid_widgets.results import in_title
 from resid_widgets.tokens import visible
 from resid_widgets.widgets.shell.frame import Words, told
 from resid_widgets.widgets.shell.panel import number_text
@@ -53,8 +54,9 @@ class Behind(NamedTuple):
 def words(shown: Behind) -> Words:
     """Return what stands around the panel."""
     if shown.series is None:
-        return Words("Details of a layer", "", "", [])
-    heading = "Details of a layer" if shown.layer is None else f"{shown.series.name}, layer {shown.layer}"
+        return Words("Probe", "", "", [])
+    names = [each.name for each in shown.every]
+    heading = f"Probe · {in_title(names[0])}" if len(names) == 1 else f"Probes · {len(names)} curves"
     checks = [told(check, of) for of, check in checks_of(shown.every)]
     if shown.causal is not None:
         checks += [told(check, "causal test") for check in shown.causal.checks]
@@ -67,6 +69,7 @@ def content(shown: Behind) -> dict[str, Any]:
     if series is None or layer is None:
         return {
             "empty": AWAITED if series is None else EMPTY,
+            "heading": "",
             "rows": [],
             "confusion": None,
             "hardest": [],
@@ -76,6 +79,7 @@ def content(shown: Behind) -> dict[str, Any]:
     result = series.result
     return {
         "empty": "",
+        "heading": f"{series.name}, layer {layer}",
         "rows": [{"label": name, "value": value} for name, value in _numbers(series, series.layers.index(layer))],
         "confusion": _confusion(series, layer) if result.classes else None,
         "hardest": _hardest(series, layer),

@@ -56,6 +56,7 @@ class Awaited(Stateful):
     _later: Callable[[], State] | None = None  # makes the first state, while there is none
     _why: BaseException | None = None  # there is none yet
     _ended = False
+    _attended = False  # somebody watched when it was made; on the worker nobody can tell
     _worker: Any
     _name: object
     _inbox: Any
@@ -95,7 +96,8 @@ class Awaited(Stateful):
 
     def _begin(self, make: Callable[[], State]) -> None:
         """Make the first state now, or see that it is made; before the front-end is told of the widget."""
-        if cells.attended():
+        self._attended = cells.attended()
+        if self._attended:
             try:
                 with ended_after(AT_ONCE):
                     self._write(make())
