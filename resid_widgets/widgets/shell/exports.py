@@ -33,7 +33,6 @@ class Pictured(Files):
     """Has a picture for hosts that run no JavaScript, and for notebooks that are opened without a kernel."""
 
     _pictured: tuple[Any, str] | None = None
-    pending: bool
 
     def _shows(self) -> Any:
         """Return what is drawn: as long as it is equal, so is the picture."""
@@ -45,7 +44,8 @@ class Pictured(Files):
         if not bundle:
             return bundle
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        picture = "" if self.pending or cells.keeps_pictures() else self._fallback()
+        drawn_later = cells.keeps_pictures() or getattr(self, "pending", False)
+        picture = "" if drawn_later else self._fallback()
         return ({**data, "image/png": picture} if picture else data), metadata
 
     def _fallback(self) -> str:
