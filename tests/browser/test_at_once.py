@@ -39,7 +39,7 @@ def impatient(kernel: Kernel) -> Iterator[Kernel]:
     kernel.run(SLOW)
     yield kernel
     kernel.run(
-        "awaited.AT_ONCE, recorder.passing = 0.5, watch.passing\nimport ipywidgets; ipywidgets.Widget.close_all()"
+        "awaited.AT_ONCE, recorder.passing = 0.3, watch.passing\nimport ipywidgets; ipywidgets.Widget.close_all()"
     )
 
 

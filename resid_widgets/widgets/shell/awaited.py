@@ -20,7 +20,7 @@ from resid_widgets.widgets.shell import cells, panel
 from resid_widgets.widgets.shell.state import State, Stateful
 from resid_widgets.widgets.shell.traits import write
 
-AT_ONCE = 0.5
+AT_ONCE = 0.3
 """Seconds that a first picture may take where the widget is made."""
 
 OFTEN = 0.1  # seconds between two words on how far it is
