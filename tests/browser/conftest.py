@@ -43,8 +43,15 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def window(browser: Browser) -> Iterator[BrowserContext]:
-    """A window for one test, watched."""
+    """A window for one test, watched; of it only pages may be changed."""
     with watched(browser) as context:
+        yield context
+
+
+@pytest.fixture
+def own_window(browser: Browser) -> Iterator[BrowserContext]:
+    """A new window for one test, watched."""
+    with watched(browser, own=True) as context:
         yield context
 
 

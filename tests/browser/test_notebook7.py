@@ -97,12 +97,12 @@ def test_dashboards_in_notebook_7(apart: Server, window: BrowserContext) -> None
     notebook.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
     notebook.kernel.wait("w.layer", 2)
     panel = probes.locator(".rw")
-    expect(panel.locator(".rw-title")).to_contain_text("layer 2")
+    expect(panel.locator(".rw-probe-heading")).to_contain_text("layer 2")
     counts = [float(text) for text in panel.locator("td.rw-number").all_inner_texts()]
     assert counts == pytest.approx(
         notebook.kernel.value("w.result.confusion(2).to_numpy().ravel().tolist()"), abs=0.051
     )
-    for box in (probes.locator(".bqplot"), panel):
+    for box in (probes.locator(".bqplot"), panel.locator(".rw-body")):
         assert box.evaluate("el => el.scrollWidth <= el.clientWidth + 1 && el.clientHeight > 100")
 
     view = notebook.view(1)

@@ -75,7 +75,8 @@ def test_a_layer_is_selected_in_either_way(dashboard, found):
     dashboard.layer = 1
     assert (dashboard.selected, dashboard.layer) == ("resid_post", 1)
     dashboard.select(2, "attn_out")
-    assert dashboard._panel.frame["title"] == "attn_out, layer 2"
+    assert dashboard._panel.frame["title"] == "Probes · 2 curves"
+    assert content(dashboard)["heading"] == "attn_out, layer 2"
     shown = float(numbers(dashboard)["selectivity"].replace("−", "-"))
     assert shown == pytest.approx(found.selectivity.sel(component="attn_out", layer=2).mean().item(), rel=1e-3)
     for attempt in (lambda: dashboard.select(9), lambda: setattr(dashboard, "layer", 9)):
