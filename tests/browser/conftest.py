@@ -43,15 +43,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def window(browser: Browser) -> Iterator[BrowserContext]:
-    """A window for one test, watched; of it only pages may be changed."""
+    """A window for one test, watched."""
     with watched(browser) as context:
-        yield context
-
-
-@pytest.fixture
-def own_window(browser: Browser) -> Iterator[BrowserContext]:
-    """A new window for one test, watched."""
-    with watched(browser, own=True) as context:
         yield context
 
 

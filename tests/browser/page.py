@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 from tests.browser.lab import PATIENCE, Kernel, Server
 from tests.browser.view import View
@@ -97,52 +97,19 @@ class Watch:
         assert not errors, "errors on the console:\n" + "\n".join(errors)
 
 
-_free: dict[Any, list[BrowserContext]] = {}
-
-
 @contextlib.contextmanager
-def watched(
-    browser: Browser, width: int = 1300, height: int = 1000, *, own: bool = False, **options: Any
-) -> Iterator[BrowserContext]:
-    """Open a browser window that fails the test, at its end, if a page did what it should not.
-
-    One that served before is taken again, for what it has loaded of JupyterLab; unless it is to be the test's `own`,
-    which changes more of it than its pages.
-    """
-    kind = (browser, width, height, repr(options))
-    kept = _free.setdefault(kind, [])
-    if kept and not own:
-        context = kept.pop()
-    else:
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        context.set_default_timeout(PATIENCE * 1000)
+def watched(browser: Browser, width: int = 1300, height: int = 1000, **options: Any) -> Iterator[BrowserContext]:
+    """Open a browser window that fails the test, at its end, if a page did what it should not."""
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)
+    context.set_default_timeout(PATIENCE * 1000)
     watch = Watch()
     context.on("page", watch.follow)
     context.watch = watch  # type: ignore[attr-defined]
     try:
         yield context
         watch.check()
-        own |= not _emptied(context)
-    except BaseException:
-        own = True
-        raise
     finally:
-        context.remove_listener("page", watch.follow)
-        if own:
-            context.close()
-        else:
-            kept.append(context)
-
-
-def _emptied(context: BrowserContext) -> bool:
-    """Close the pages of a window, with what they have stored; tell whether that went well."""
-    try:
-        for page in context.pages:
-            page.evaluate("() => { localStorage.clear(); sessionStorage.clear() }")
-            page.close()
-    except Error:
-        return False
-    return True
+        context.close()
 
 
 class Notebook:

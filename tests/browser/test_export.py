@@ -34,9 +34,9 @@ def no_requests(window: BrowserContext) -> None:
     assert watch.hosts == set()
 
 
-def test_a_page_hovers_and_selects_with_no_kernel(run: rw.Run, tmp_path: Path, own_window: BrowserContext) -> None:
+def test_a_page_hovers_and_selects_with_no_kernel(run: rw.Run, tmp_path: Path, window: BrowserContext) -> None:
     widget = rw.ActivationHeatmap(run)
-    view = opened(own_window, widget.to_html(tmp_path / "page.html"))
+    view = opened(window, widget.to_html(tmp_path / "page.html"))
     result = widget.result
     values, scale = result.values.values, result.scale
     assert scale.low is not None
@@ -62,12 +62,12 @@ def test_a_page_hovers_and_selects_with_no_kernel(run: rw.Run, tmp_path: Path, o
     view.outlines(2, 5)
     expect(view.field("stat")).to_be_disabled()
     expect(view.notices).to_contain_text("Saved page")
-    no_requests(own_window)
+    no_requests(window)
 
 
-def test_a_page_of_the_lens_tells_its_tokens(run: rw.Run, tmp_path: Path, own_window: BrowserContext) -> None:
+def test_a_page_of_the_lens_tells_its_tokens(run: rw.Run, tmp_path: Path, window: BrowserContext) -> None:
     widget = rw.LogitLensHeatmap(run, layer=3, pos=14)
-    view = opened(own_window, widget.to_html(tmp_path / "lens.html"))
+    view = opened(window, widget.to_html(tmp_path / "lens.html"))
     best = widget.details["top"][0]["token"]
     view.outlines(3, 14)
     expect(view.side).to_contain_text(best)
@@ -75,7 +75,7 @@ def test_a_page_of_the_lens_tells_its_tokens(run: rw.Run, tmp_path: Path, own_wi
     expect(view.tip).to_contain_text(best)
     view.click(0, 1)
     expect(view.side).to_contain_text("layer 0")
-    no_requests(own_window)
+    no_requests(window)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

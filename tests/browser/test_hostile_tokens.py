@@ -77,7 +77,7 @@ def check_harmless(page: Page) -> None:
 @pytest.fixture(scope="module")
 def notebook(server: Server, browser: Browser, kernel: Kernel) -> Iterator[Notebook]:
     server.write("hostile.ipynb", "odd = hostile_run()", "rw.ActivationHeatmap(odd)", "rw.LogitLensHeatmap(odd)")
-    with watched(browser, width=1600, own=True) as context:
+    with watched(browser, width=1600) as context:
         context.add_init_script(RECORD)
         notebook = Notebook(server, context, "hostile.ipynb", kernel=kernel)
         notebook.run()
@@ -114,11 +114,11 @@ def odd(front_end_files: list[Path]) -> Any:
 
 
 @pytest.mark.parametrize("name", ["ActivationHeatmap", "LogitLensHeatmap"])
-def test_in_an_exported_page(odd: Any, name: str, tmp_path: Path, own_window: BrowserContext) -> None:
+def test_in_an_exported_page(odd: Any, name: str, tmp_path: Path, window: BrowserContext) -> None:
     import resid_widgets as rw
 
-    own_window.add_init_script(RECORD)
-    page = own_window.new_page()
+    window.add_init_script(RECORD)
+    page = window.new_page()
     page.goto(getattr(rw, name)(odd).to_html(tmp_path / "page.html").as_uri())
     view = View(page.locator(".rw")).drawn()
     check_axis(page)

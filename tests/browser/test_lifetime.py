@@ -51,15 +51,15 @@ class Deaf:
         return bool(self.lost) and lost
 
 
-def test_a_restart_leaves_the_last_picture_and_says_so(server: Server, own_window: BrowserContext) -> None:
+def test_a_restart_leaves_the_last_picture_and_says_so(server: Server, window: BrowserContext) -> None:
     """By JupyterLab's menu; by another program, of whose new process the page does not hear all."""
-    deaf = Deaf(own_window)
+    deaf = Deaf(window)
     path = server.write(
         "restart.ipynb",
         "from tests.browser.scenes import *\nrun = rw.run(rw.load_model(progress=False), SENTENCE)",
         "rw.ActivationHeatmap(run, layer=1, pos=2)",
     )
-    notebook = Notebook(server, own_window, path)
+    notebook = Notebook(server, window, path)
     notebook.run()
     before = notebook.view(1).colours()
     restarted(notebook, deaf, before, by_menu)
