@@ -68,7 +68,8 @@ export class Shell {
     root.classList.toggle("rw-own-actions", this.#ownActions.childElementCount > 0);
     root.setAttribute("aria-label", frame?.title ?? "Loading");
     root.setAttribute("aria-busy", String(working));
-    setText(this.#title, frame?.title ?? "Loading");
+    const ended = status.state === "error" || status.state === "cancelled";
+    setText(this.#title, frame?.title ?? (ended ? "No picture" : "Loading"));
     setText(this.#sentence, frame?.sentence ?? "");
     setText(this.#doing, working ? status.text || "waiting for Python\u2026" : "");
     toggle(this.cancel, working && status.progress !== undefined);

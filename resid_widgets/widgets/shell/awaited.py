@@ -28,8 +28,6 @@ FIRST = "first picture"
 WORKING = "Running the model"
 
 _works_on: ContextVar[tuple[Any, Job] | None] = ContextVar("works on", default=None)  # a widget, and its request
-
-
 _as_it_is: ContextVar[bool] = ContextVar("as it is", default=False)  # what is read is for the front-end
 
 
@@ -54,7 +52,7 @@ class Awaited(Stateful):
     """A widget whose first picture may be on its way, and whose requests say how far they are."""
 
     _later: Callable[[], State] | None = None  # makes the first state, while there is none
-    _why: BaseException | None = None  # there is none yet
+    _why: BaseException | None = None  # what the last try to make it has failed with
     _ended = False
     _attended = False  # somebody watched when it was made; on the worker nobody can tell
     _worker: Any
