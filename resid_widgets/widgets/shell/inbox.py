@@ -178,6 +178,11 @@ class Inbox:
         return text
 
 
+def shortened(text: str, head: int = 200, tail: int = 4000) -> str:
+    """A long traceback without its middle: its head says what it is, its end where it went wrong."""
+    return text if len(text) <= head + tail else f"{text[:head]} …\n\n… {text[-tail:]}"
+
+
 def logged(error: BaseException) -> tuple[str, str]:
     """Log an error, and return what a view says of it: a line, and its details."""
     if isinstance(error, ResidWidgetsError):
@@ -185,6 +190,6 @@ def logged(error: BaseException) -> tuple[str, str]:
         log.info("refused: %s", text)
     else:
         text = f"{type(error).__name__}: {error}"
-        detail = "".join(traceback.format_exception(error))[-4000:]
+        detail = shortened("".join(traceback.format_exception(error)))
         log.error("a request of the front-end failed", exc_info=error)
     return text, detail
