@@ -63,7 +63,7 @@ class Watch:
         page.on("websocket", self._socket)
 
     def _console(self, kind: str, text: str, url: str) -> None:
-        font = url.endswith(".woff2") and "/static/notebook/" in url  # Notebook's own: now and then refused, with 403
+        font = url.endswith(".woff2") and "/static/" in url  # the host's own: now and then refused, with 403
         if kind == "error" and not font:
             self.errors.append(f"{text} ({url})")
 

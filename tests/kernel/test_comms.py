@@ -115,3 +115,26 @@ def test_the_worker_leaves_gradients_of_the_cell_alone(widget):
     kernel, comm = widget
     ask(kernel, comm, kind="set", name="component", value="mlp_out")
     assert json.loads(kernel.run("tell(grad=torch.is_grad_enabled())")) == {"grad": True}
+
+
+def test_a_comm_is_open_while_one_widget_takes_the_place_of_another(kernel, monkeypatch):
+    """JupyterLab takes its way to widgets down with the last comm, and may give a new widget the one that is gone."""
+    kernel.run("w = rw.ActivationHeatmap(run)\nw", cell="a")
+    kernel.run("import ipywidgets\nipywidgets.Widget.close_all()\ndel w")
+    kernel.drain()
+    order: list[dict[str, Any]] = []
+    take = kernel._take
+    monkeypatch.setattr(kernel, "_take", lambda timeout: order.append(take(timeout)) or order[-1])
+    for _ in range(3):
+        kernel.run("rw.ActivationHeatmap(run)", cell="a")
+    kernel.drain()
+    now: set[str] = set()
+    least = []
+    for message in order:
+        if message["msg_type"] == "comm_open":
+            now.add(message["content"]["comm_id"])
+        elif message["msg_type"] == "comm_close":
+            now.discard(message["content"]["comm_id"])
+            least.append(len(now))
+    assert len(least) >= 2  # the first two are gone
+    assert min(least) >= 1

@@ -110,11 +110,14 @@ def test_out_still_has_the_closed_widget_which_says_so(kernel):
 
 
 def test_the_history_of_displays_holds_no_pictures(kernel):
-    kernel.run("get_ipython().display_pub.store_display_history = True")
+    kernel.run(
+        "get_ipython().display_pub.store_display_history = True; before = set(get_ipython().history_manager.outputs)"
+    )
     kernel.run(MAKE, cell="history")
     kernel.run(f"display({MAKE})", cell="history")
     told = kernel.run(
-        "bundles = [o.bundle for shown in get_ipython().history_manager.outputs.values() for o in shown]\n"
+        "outputs = get_ipython().history_manager.outputs\n"
+        "bundles = [o.bundle for n in outputs.keys() - before for o in outputs[n]]\n"
         "tell(n=len(bundles), longest=max(len(str(bundle)) for bundle in bundles))"
     )
     kernel.run("get_ipython().display_pub.store_display_history = False")

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from ipywidgets import Widget
 from ipywidgets.widgets import widget as registry
 
+from resid_widgets.widgets.shell.channel import Channel
 from resid_widgets.widgets.shell.gate import close_for_cells
 from resid_widgets.widgets.shell.kept import Kept
 from resid_widgets.widgets.shell.reach import reachable, running_values, user_values
@@ -128,6 +129,7 @@ class Keeper:
         self.made: list[Made] = []
         self.kept = Kept(shell.display_pub.publish, lambda widget: parts(widget).values())
         self.page = Shown(shell, self._displayed)
+        self.channel = Channel() if in_kernel() else None
         self.now: dict[int, list[str]] = {}  # thread to the requests that it is at
         shell.events.register("pre_execute", self.callback_begins)
         shell.events.register("post_execute", self.callback_ends)
@@ -144,6 +146,8 @@ class Keeper:
 
     def cell_begins(self, _: Any = None) -> None:
         """Empty the cell's output, and close what is gone with it: two pictures shall never share the memory."""
+        if self.channel is not None:
+            self.channel.hold()
         self._begins(execution(self.shell()), in_cell=True)
 
     def cell_ends(self, _: Any = None) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import resid_widgets as rw
+from resid_widgets.widgets.editing.preview import Previewing
 from resid_widgets.widgets.shell import awaited, cells
 
 CLEAN, CORRUPT = "The girl near the dogs", "The girls near the dogs"
@@ -44,6 +45,7 @@ def status(widget: Any) -> dict[str, Any]:
 def test_it_is_there_before_its_picture(
     name: str, tiny: Any, page: Any, watched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Previewing, "_on_the_page", lambda _: None)  # what a click would do may come at any time
     with tiny.lock:  # as a running cell has it
         widget = MAKES[name](tiny)
         assert widget.pending and not widget.closed and "on its way" in repr(widget)
