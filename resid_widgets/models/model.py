@@ -53,10 +53,15 @@ def shared_state(bridge: TransformerBridge) -> Shared:
         return _shared.setdefault(bridge, Shared())
 
 
+def living() -> list[TransformerBridge]:
+    """Return the bridges that are alive."""
+    with _shared_guard:
+        return list(_shared)
+
+
 def all_locks() -> list[Any]:
     """Return the locks of all bridges that are alive, always in the same order."""
-    with _shared_guard:
-        return sorted((shared.lock for shared in list(_shared.values())), key=id)
+    return sorted((shared_state(bridge).lock for bridge in living()), key=id)
 
 
 class ResidualModel(OneProcess):
@@ -93,9 +98,8 @@ class ResidualModel(OneProcess):
         notes: tuple[str, ...] = (),
     ) -> None:
         if not isinstance(bridge, TransformerBridge):
-            raise InputError.about(
-                "model", type(bridge).__name__, "a ResidualModel or TransformerBridge is needed", "Use rw.load_model()."
-            )
+            rule = "a ResidualModel or TransformerBridge is needed"
+            raise InputError.about("model", type(bridge).__name__, rule, "Use rw.load_model().")
         self.bridge = bridge
         self._seen: dict[str, Any] = bridge.__dict__.setdefault(_SEEN, {})
         self._shared = shared_state(bridge)
@@ -291,9 +295,6 @@ def as_model(model: Any) -> ResidualModel:
                 f"{type(model.original_model).__name__} has no single stack of blocks, so no one residual stream."
             )
         return ResidualModel(model)
-    raise InputError.about(
-        "model",
-        model if isinstance(model, str) else type(model).__name__,
-        "a ResidualModel or a TransformerBridge is needed",
-        "Load it first: model = rw.load_model(...).",
-    )
+    what = model if isinstance(model, str) else type(model).__name__
+    rule = "a ResidualModel or a TransformerBridge is needed"
+    raise InputError.about("model", what, rule, "Load it first: model = rw.load_model(...).")

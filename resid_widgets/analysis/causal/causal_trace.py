@@ -7,24 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from resid_widgets import interventions as ops
 from resid_widgets.analysis.causal.causal_code import trace_code
+from resid_widgets.analysis.causal.restoring import restored_in, restoring
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
 from resid_widgets.analysis.metrics import Reading, logit_diff, prob
 from resid_widgets.analysis.spans import span_of
 from resid_widgets.analysis.sweeps.cells import Cells, cells_of
-from resid_widgets.analysis.sweeps.sweep import Cell, fixed, run_cells, sweeping, work_of
+from resid_widgets.analysis.sweeps.opening import Opening
+from resid_widgets.analysis.sweeps.sweep import Cell, run_cells, sweeping, work_of
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult, column_labels, sweep_array, sweep_scale
 from resid_widgets.errors import InputError
+from resid_widgets.interventions import Intervention
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import as_model
 from resid_widgets.models.progress import ending_bars
-from resid_widgets.models.reuse.edits import Edit, constant, unmarked
+from resid_widgets.models.reuse.edits import unmarked
 from resid_widgets.models.reuse.engine import engine_of_embedded
 from resid_widgets.models.reuse.intervene import intervene
 from resid_widgets.models.runs.run import Run, run
@@ -166,7 +168,7 @@ def causal_trace(
     for items in noisy:
         noised = intervene(clean, items) if sigma else clean
         reading, engine = metric.bound(noised), engine_of_embedded(noised, {component})
-        made = [Cell(index, _restoring(clean, noised, site, width)) for index, site in cells]
+        made = [Cell(index, restoring(clean, noised, site, width)) for index, site in cells]
         tracker.total = max(tracker.total, len(noisy) * work_of(engine, made))
         raws.append(run_cells(engine, reading, made, cells.shape, tracker, budget))
         corrupts.append(reading.of_base())
@@ -175,7 +177,8 @@ def causal_trace(
             break
     counted = tracker.counted(raws)
     found = np.stack([raws[n] for n in counted])
-    return _Traced(clean, intact, found, np.array(corrupts)[counted], cells, (lo, hi), width).result(
+    first = tuple(noisy[counted[0]]) if sigma else ()
+    return _Traced(clean, intact, found, np.array(corrupts)[counted], cells, (lo, hi), width, first).result(
         sigma, tuple(numbers[n] for n in counted), (checks[0], *tracker.check(found))
     )
 
@@ -198,24 +201,6 @@ def _window(given: Any, component: str, n_layers: int) -> int:
     return whole_number("window", given, 1, n_layers, "It counts layers.")
 
 
-def window_layers(middle: int, width: int, n_layers: int) -> range:
-    """Return the layers of a window, cut off at the ends (as Meng et al. 2022 do)."""
-    return range(max(0, middle - width // 2), min(n_layers, middle + (width + 1) // 2))
-
-
-def _restoring(clean: Run, noised: Run, site: Site, width: int) -> tuple[Edit, ...]:
-    """Return the edits that put the clean values of a window of layers back, without those that change nothing."""
-    assert site.pos is not None, "cells of the stream have positions"
-    lo, hi = site.pos, site.pos + 1
-    edits: list[Edit] = []
-    for layer in window_layers(site.layer, width, clean.model.n_layers):
-        value = clean.activation(site.component, layer)[lo:hi]
-        # Until something was restored below, what stands there is known: the same value changes nothing.
-        if edits or not torch.equal(value, noised.activation(site.component, layer)[lo:hi]):
-            edits.append(Edit(site.component, layer, lo, hi, None, None, constant(value)))
-    return fixed(noised, edits[0]) if len(edits) == 1 else tuple(edits)
-
-
 @dataclass(frozen=True, eq=False)
 class _Traced:
     """What was measured."""
@@ -227,6 +212,7 @@ class _Traced:
     cells: Cells
     subject: tuple[int, int]
     window: int
+    noise: tuple[Intervention, ...]
 
     def result(self, sigma: float, seeds: tuple[int, ...], checks: tuple[Check, ...]) -> CausalTrace:
         """Label it."""
@@ -273,7 +259,15 @@ class _Traced:
             script=trace_code(base, reading, self.cells, self.subject, sigma, seeds, self.window),
             metric=reading.label,
             cells=self.cells,
+            opening=Opening(
+                tuple(base.token_ids), reading.metric, self.noise, restored_in(base, self.cells, self.window),
+                f"Noise on the embedding of {_positions(lo, hi)}{_first_of(seeds)}, then clean values put back.",
+            ),
         )  # fmt: skip
+
+
+def _first_of(seeds: tuple[int, ...]) -> str:
+    return "" if len(seeds) == 1 else f" (the first of {len(seeds)} seeds)"
 
 
 def _positions(lo: int, hi: int) -> str:

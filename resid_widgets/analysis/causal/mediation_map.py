@@ -154,6 +154,7 @@ def _result(there: PatchSweep, back: PatchSweep | None) -> MediationMap:
         script=there.script + f"nie = raw - {float(there.corrupt_pairs[0])!r}\n",
         metric=there.metric,
         cells=there.cells,
+        opening=there.opening,
     )
 
 

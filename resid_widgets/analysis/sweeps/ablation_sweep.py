@@ -11,6 +11,7 @@ from resid_widgets import interventions as ops
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.sweeps.cells import cells_of
+from resid_widgets.analysis.sweeps.opening import Opening
 from resid_widgets.analysis.sweeps.sweep import Cell, fixed, run_cells, sweeping, work_of
 from resid_widgets.analysis.sweeps.sweep_code import ablation_code
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult, column_labels, sweep_array, sweep_scale
@@ -114,7 +115,8 @@ def ablation_sweep(
     origin = run if run.base is None else run.base
     engine = engine_of(run, {component})
     lean = not engine.background
-    made = [Cell(index, fixed(origin, edit_for(origin, make(site)), lean)) for index, site in cells]
+    items = {index: make(site) for index, site in cells}
+    made = [Cell(index, fixed(origin, edit_for(origin, item), lean)) for index, item in items.items()]
     tracker.total = work_of(engine, made)
     raw = run_cells(engine, reading, made, cells.shape, tracker, budget)
     base = reading.of_base()
@@ -144,6 +146,13 @@ def ablation_sweep(
         script=ablation_code(run, reading, cells, named, options),
         metric=reading.label,
         cells=cells,
+        opening=Opening(
+            tuple(run.token_ids),
+            reading.metric,
+            tuple(run.interventions),
+            {index: (item,) for index, item in items.items()},
+            f"One cell of the sweep “{named} · {component}”.",
+        ),
     )
 
 

@@ -9,12 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from resid_widgets import interventions as ops
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.intervals import mean_of
 from resid_widgets.analysis.metrics import Metric, Reading, label_of
 from resid_widgets.analysis.pairs import Pair, aligned
 from resid_widgets.analysis.sweeps.attribution_patch import Attribution
 from resid_widgets.analysis.sweeps.cells import Cells
+from resid_widgets.analysis.sweeps.opening import Opening
 from resid_widgets.analysis.sweeps.sweep import Cell, Sweeping, fixed
 from resid_widgets.analysis.sweeps.sweep_code import patch_code
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult, column_labels, sweep_array, sweep_scale
@@ -219,7 +221,15 @@ def patch_result(
         high=high,
         clean_pairs=clean_pairs,
         corrupt_pairs=corrupt_pairs,
+        opening=_opening(first, cells),
     )  # fmt: skip
+
+
+def _opening(pair: PatchedPair, cells: Cells) -> Opening:
+    """Return what is done in each cell of a pair; of several, the first stands for all."""
+    patched = ops.patch(Site(cells.component, 0), list(pair.source.token_ids))
+    items = {index: (replace(patched, site=site),) for index, site in cells}
+    return Opening(tuple(pair.base.token_ids), pair.reading.metric, (), items, "")
 
 
 def _columns(cells: Cells, clean: list[str], corrupt: list[str]) -> tuple[str, ...]:

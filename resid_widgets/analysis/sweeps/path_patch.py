@@ -146,6 +146,7 @@ def path_patch(
             "between are held still. What it tells them by way of others is not counted."
         ),
         "tokens_visible": result.tokens_visible if one is None else (str(one),),
+        "opening": None,  # along a path: no intervention on a site does that
         "provenance": with_options(
             result.provenance, sweep="path patching", sender=str(one or component), receivers=names
         ),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.sweeps.cells import Cells
+from resid_widgets.analysis.sweeps.opening import Opening
 from resid_widgets.colour import robust_scale
 from resid_widgets.results import Scale
 from resid_widgets.tokens import visible
@@ -33,11 +34,14 @@ class SweepResult(GridResult):
         What was measured, in words.
     cells
         Which sites.
+    opening
+        What is done in each cell, so that it can be opened in an explorer; None where interventions cannot say it.
     """
 
     raw: xr.DataArray
     metric: str
     cells: Cells
+    opening: Opening | None = None
 
     @property
     def untouched(self) -> float:
@@ -54,6 +58,7 @@ class SweepResult(GridResult):
             self,
             values=self.values.isel({last: largest}, drop=True),
             raw=self.raw.isel({last: largest}, drop=True),
+            opening=None if self.opening is None else self.opening.drawn(largest.values),
             title=f"{self.title} · the head with the largest effect",
         )
 

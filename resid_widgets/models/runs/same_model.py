@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resid_widgets.errors import InputError
-from resid_widgets.models.model import ResidualModel
+from resid_widgets.models.model import ResidualModel, living
 from resid_widgets.models.structure import relative_gap
 from resid_widgets.results import Provenance
 
@@ -29,6 +29,11 @@ def require_same_model(model: ResidualModel, made: Provenance) -> None:
     if model.weights_hash != made.weights_hash:
         rule = "a weight, buffer, setting or function of the model has changed since this run was made"
         raise InputError.about("run", made.model, rule, _REMEDY)
+
+
+def model_of(made: Provenance) -> ResidualModel | None:
+    """Return a model of this process that is, as it is now, the one that made something; None where there is none."""
+    return next((m for m in map(ResidualModel, living()) if m.weights_hash == made.weights_hash), None)
 
 
 def require_same_logits(

@@ -159,14 +159,6 @@ class PatchingHeatmap(OpensCells):
             stated |= {"clean": clean, "metric": self._metric(options, clean)}
         return stated
 
-    def _picture(self, options: Mapping[str, Any], given: GridResult | None = None) -> State:
-        new = super()._picture(options, given)
-        return new if self._run is None else replace(new, actions=self._buttons(new))
-
-    def _selecting(self, old: State, address: Mapping[str, Any]) -> State:
-        new = super()._selecting(old, address)
-        return new if self._run is None else replace(new, actions=self._buttons(new))
-
     def _changing(self, old: State, options: Mapping[str, Any]) -> State:
         if not complete(old.result) and all(same(old.options[name], value) for name, value in options.items()):
             new = self._picture(old.options)  # asked for again: the rest of it
@@ -175,11 +167,12 @@ class PatchingHeatmap(OpensCells):
         return super()._changing(replace(old, selection={}, details=None) if moved else old, options)
 
     def _buttons(self, state: State) -> list[dict[str, Any]]:
-        ready = None not in self._cell(state)
+        if self._run is None:
+            return super()._buttons(state)
         again = panel.action("again", "Finish", True, "Compute the cells that are still empty")
         return [
             *([] if complete(state.result) else [again]),
-            *self._explorer_buttons(ready),
+            *super()._buttons(state),
             panel.action("code", "Copy as code", True, "A script that gives these numbers", copies=state.result.code()),
         ]
 
@@ -237,11 +230,11 @@ class PatchingHeatmap(OpensCells):
         self._try(name, value, job)
 
     def _apply_action(self, name: str, job: Job) -> None:
-        self._await_model()
         if name == "again":
+            self._await_model()
             self._update(lambda old: self._changing(old, {}), job)
-        elif job.claim():
-            self._explore_or_close(name)
+        else:
+            super()._apply_action(name, job)
 
     def _cancel(self) -> None:
         stop = self._stop

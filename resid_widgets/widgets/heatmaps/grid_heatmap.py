@@ -9,14 +9,17 @@ from resid_widgets.analysis.causal.counterfactual import Counterfactual
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult
 from resid_widgets.errors import InputError
+from resid_widgets.widgets.editing.cell_explorer import OpensCells
 from resid_widgets.widgets.shell import panel
-from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Option
 
 
-class GridHeatmap(GridWidget):
+class GridHeatmap(OpensCells):
     """What ``result.show()`` opens for sweeps, traces and comparisons: hover or click for the numbers of a cell.
+
+    A cell of a sweep or trace opens in an ablation explorer below the picture, where what is done in it can be built
+    upon, as long as the model lives.
 
     Parameters
     ----------
