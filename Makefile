@@ -79,7 +79,7 @@ test-js: $(NPM_MADE) ## the JavaScript tests
 lint: $(TEST_MADE) $(NPM_MADE) ## ruff, pyright, tsc and the JavaScript linter
 	ruff check .
 	ruff format --check .
-	pyright
+	pyright --threads $(WORKERS)
 	npm --prefix js --silent run lint
 	npm --prefix js --silent run typecheck
 

@@ -81,7 +81,7 @@ out = ipywidgets.Output()
 async def later():
     await asyncio.sleep(0)
     w = draw()
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.02)  # cells begin and end meanwhile, on another thread
     with out:
         clear_output(wait=True)
         display(w)

@@ -25,7 +25,7 @@ from ipywidgets.widgets import widget as registry
 from resid_widgets.widgets.shell.channel import Channel
 from resid_widgets.widgets.shell.gate import close_for_cells
 from resid_widgets.widgets.shell.kept import Kept
-from resid_widgets.widgets.shell.reach import reachable, running_values, user_values
+from resid_widgets.widgets.shell.reach import reachable, running_values, user_values, users_task
 from resid_widgets.widgets.shell.shown import COMM, WIDGET_MIME, Shown, parts
 
 
@@ -113,12 +113,19 @@ def execution(shell: Any) -> Execution | None:
 
 @dataclass(eq=False)
 class Made:
-    """A widget, who made it, and whether it was displayed at any time."""
+    """A widget, who made it, on which thread and in which task, and whether it was displayed at any time."""
 
     by: Execution
     widget: weakref.ref[Any]
     model_id: str
+    thread: int
+    task: weakref.ref[Any] | None
     displayed: bool = False
+
+    def may_yet_show(self) -> bool:
+        """Whether a task of another thread made it and is not over: what its locals hold cannot be looked at here."""
+        task = None if self.task is None or self.thread == threading.get_ident() else self.task()
+        return task is not None and not task.done()
 
 
 class Keeper:
@@ -141,7 +148,9 @@ class Keeper:
         with self.page.lock:
             self.page.known(widget)
             self.page.ran(now.of, now.run)
-            self.made.append(Made(now, weakref.ref(widget), widget.model_id))
+            task = users_task()
+            made_in = None if task is None else weakref.ref(task)
+            self.made.append(Made(now, weakref.ref(widget), widget.model_id, threading.get_ident(), made_in))
         self.sweep(now)
 
     def cell_begins(self, _: Any = None) -> None:
@@ -185,6 +194,7 @@ class Keeper:
                 and (made.displayed or not made.by.in_cell or self.page.runs.get(made.by.of) != made.by.run)
                 and (widget := made.widget()) is not None
                 and not widget.closed
+                and not made.may_yet_show()
             ]
             roots = [*self.page.roots(), *user_values(shell), *running_values()] if old else []
             held = reachable(roots, old, self.page.inside)

@@ -58,10 +58,23 @@ def running_values() -> Iterator[Any]:
         yield task.get_coro()
     frame: types.FrameType | None = sys._getframe()
     while frame is not None:
-        package = frame.f_globals.get("__name__", "").partition(".")[0]
-        if frame.f_locals is not frame.f_globals and package not in _MACHINERY:
+        if frame.f_locals is not frame.f_globals and _package(frame) not in _MACHINERY:
             yield from list(frame.f_locals.values())
         frame = frame.f_back
+
+
+def users_task() -> asyncio.Task[Any] | None:
+    """Return the task of the user's that the calling code runs in, if it does."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs on this thread
+        return None
+    frame = None if task is None else getattr(task.get_coro(), "cr_frame", None)
+    return task if frame is not None and _package(frame) not in _MACHINERY else None
+
+
+def _package(frame: types.FrameType) -> str:
+    return frame.f_globals.get("__name__", "").partition(".")[0]
 
 
 def _tasks() -> Collection[asyncio.Task[Any]]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import resid_widgets as rw
-from resid_widgets.analysis.causal.causal_trace import window_layers
+from resid_widgets.analysis.causal.restoring import window_layers
 from resid_widgets.models.reuse import engine as engine_module
 from tests.analysis.plain import PlainLlama, putting, script_result
 

@@ -565,14 +565,13 @@ def test_a_result_shows_itself(llama, metric, page):
     result = rw.patch_sweep(llama, CLEAN, CORRUPT, metric, direction="noise", progress=False)
     widget = result.show()
     assert isinstance(widget, rw.PatchingHeatmap)
-    assert (widget.result, widget.run, widget.controls, widget.actions) == (result, None, [], [])
+    assert (widget.result, widget.run, widget.controls) == (result, None, [])
+    assert [a["name"] for a in widget.actions] == ["explore"]
     assert (widget.component, widget.direction) == ("resid_pre", "noise")
     widget.select(1, 1)
     assert len(widget.details["rows"]) == 4
     with pytest.raises(rw.InputError, match=r"Make it from the run: rw\.PatchingHeatmap\(run\)"):
         widget.direction = "denoise"
-    with pytest.raises(rw.InputError, match="no run"):
-        widget.explore(1, 1)
     by_head = rw.patch_sweep(llama, CLEAN, CORRUPT, metric, component="z", by="head_pos", progress=False).show()
     assert shown(by_head)["shape"] == [4, TOKENS]
     assert "the head with the largest effect" in by_head.frame["title"]
