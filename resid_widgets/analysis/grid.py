@@ -89,9 +89,15 @@ def check_component(run: Run, component: object) -> str:
         raise InputError.about(
             "run", run, "a Run is needed", "Make one first: run = rw.run(model, prompt), then pass it."
         )
+    component = named_component(component)
+    run.tensor(component, 0)  # raises, with the remedy, where the run does not have it
+    return component
+
+
+def named_component(component: object) -> str:
+    """Return `component` if there is such a one, whether or not a run has it; raises as `check_component`."""
     if not isinstance(component, str) or component not in WHAT:
         raise InputError.about("component", component, "there is no such component", f"Use one of {', '.join(WHAT)}.")
-    run.tensor(component, 0)  # raises, with the remedy, where the run does not have it
     return component
 
 

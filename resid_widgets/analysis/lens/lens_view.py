@@ -73,10 +73,7 @@ def lens_view(lens: LogitLens, quantity: str = "probability", target: int = 0) -
     InputError
         If there is no such quantity or target.
     """
-    if quantity not in QUANTITIES:
-        raise InputError.about(
-            "quantity", quantity, "there is no such quantity", f"Use one of {', '.join(QUANTITIES)}."
-        )
+    require_quantity(quantity)
     if quantity == "probability":
         return lens
     token = ""
@@ -104,6 +101,19 @@ def lens_view(lens: LogitLens, quantity: str = "probability", target: int = 0) -
         quantity=quantity,
         target=target if token else None,
     )
+
+
+def require_quantity(quantity: object) -> None:
+    """Refuse what is no quantity of a lens.
+
+    Raises
+    ------
+    InputError
+        If there is no such quantity.
+    """
+    if quantity not in QUANTITIES:
+        remedy = f"Use one of {', '.join(QUANTITIES)}."
+        raise InputError.about("quantity", quantity, "there is no such quantity", remedy)
 
 
 def _drawn(lens: LogitLens, quantity: str, target: int, token: str) -> tuple[xr.DataArray, Scale]:

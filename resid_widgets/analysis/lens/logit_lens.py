@@ -22,7 +22,7 @@ from resid_widgets.analysis.grid import (
     with_options,
 )
 from resid_widgets.analysis.lens.lens_reading import read_lens
-from resid_widgets.analysis.targets import resolve_targets, spelling_check
+from resid_widgets.analysis.targets import Targets, resolve_targets, spelling_check
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
@@ -95,6 +95,12 @@ class LogitLens(GridResult):
         return xr.Dataset(arrays).to_dataframe().reset_index()
 
 
+def check_options(model: ResidualModel, top_k: Any, targets: object) -> tuple[int, Targets]:
+    """Return the options of a lens, checked; raises as `logit_lens`."""
+    top_k = whole_number("top_k", top_k, 1, model.d_vocab, f"The vocabulary has {model.d_vocab} tokens.")
+    return top_k, resolve_targets(model, targets)
+
+
 @plain_state()
 def logit_lens(
     run: Run,
@@ -132,8 +138,7 @@ def logit_lens(
     component = check_component(run, component)
     check_component(run, "resid_post")  # what `kl` compares with
     model = run.model
-    top_k = whole_number("top_k", top_k, 1, model.d_vocab, f"The vocabulary has {model.d_vocab} tokens.")
-    chosen = resolve_targets(model, targets)
+    top_k, chosen = check_options(model, top_k, targets)
 
     tables = read_lens(run, component, top_k, chosen.ids)
     values = np.ascontiguousarray(tables.probs[..., 0])

@@ -105,7 +105,7 @@ def activation_map(
     name = stat_name(stat)
     chosen = STATS[name]
     d_model = run.model.d_model
-    options = _check_options(name, d_model, dim=dim, direction=direction, top=top)
+    options = check_options(name, d_model, dim=dim, direction=direction, top=top)
     unmarked = [pos for pos in range(run.n_pos) if pos not in run.marked]
     if per_layer and len(unmarked) < 2:
         raise InputError.about(
@@ -157,7 +157,7 @@ def activation_map(
     )
 
 
-def _check_options(name: str, d_model: int, *, dim: object, direction: object, top: object) -> dict[str, Any]:
+def check_options(name: str, d_model: int, *, dim: object, direction: object, top: object) -> dict[str, Any]:
     """Return the options that the statistic reads, checked; refuse those given in vain."""
     options: dict[str, Any] = {}
     for option, value, needed_by in (("dim", dim, "dimension"), ("direction", direction, "projection")):

@@ -95,6 +95,18 @@ class PatchedPair:
         return replace(self, base=of.base, source=of.source, reading=reading, raw=raw, engine=of.engine, made=[])
 
 
+def require_direction(direction: object) -> None:
+    """Refuse what is no direction of patching.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if direction not in ("denoise", "noise"):
+        raise InputError.about("direction", direction, "must be 'denoise' or 'noise'", "They are different questions.")
+
+
 def begin(
     model: ResidualModel, pair: Pair, metric: Metric, cells: Cells, direction: str, alone: bool = True
 ) -> PatchedPair:

@@ -14,7 +14,7 @@ from resid_widgets.analysis.pairs import as_pairs
 from resid_widgets.analysis.sweeps.attribution_code import attribution_code
 from resid_widgets.analysis.sweeps.attribution_patch import chosen_cells, compared, estimated, require_differentiable
 from resid_widgets.analysis.sweeps.cells import Cells, cells_of
-from resid_widgets.analysis.sweeps.patch_result import PatchedPair, PatchSweep, begin, patch_result
+from resid_widgets.analysis.sweeps.patch_result import PatchedPair, PatchSweep, begin, patch_result, require_direction
 from resid_widgets.analysis.sweeps.sweep import Progress, Reporter, Sweeping, run_cells, sweeping, work_of
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
@@ -95,8 +95,7 @@ def patch_sweep(
     """
     model = as_model(model)
     metric = require_metric(metric)
-    if direction not in ("denoise", "noise"):
-        raise InputError.about("direction", direction, "must be 'denoise' or 'noise'", "They are different questions.")
+    require_direction(direction)
     if method not in ("exact", "attribution"):
         remedy = "Attribution is a quick estimate."
         raise InputError.about("method", method, "must be 'exact' or 'attribution'", remedy)

@@ -13,7 +13,13 @@ from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.pairs import as_pairs
 from resid_widgets.analysis.sweeps.cells import Cells, cells_of
-from resid_widgets.analysis.sweeps.patch_result import PatchedPair, PatchSweep, both_runs, patch_result
+from resid_widgets.analysis.sweeps.patch_result import (
+    PatchedPair,
+    PatchSweep,
+    both_runs,
+    patch_result,
+    require_direction,
+)
 from resid_widgets.analysis.sweeps.path_code import path_code
 from resid_widgets.analysis.sweeps.paths import ATTENTION, MLP, Paths
 from resid_widgets.analysis.sweeps.sweep import Cell, Sweeping, run_cells, sweeping, work_of
@@ -106,8 +112,7 @@ def path_patch(
     """
     model = as_model(model)
     metric = require_metric(metric)
-    if direction not in ("denoise", "noise"):
-        raise InputError.about("direction", direction, "must be 'denoise' or 'noise'", "They are different questions.")
+    require_direction(direction)
     one = named_site(sender)
     component = require_component(sender if one is None else one.component, SENDERS)
     targets = _receivers(receivers)

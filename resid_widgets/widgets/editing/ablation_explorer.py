@@ -14,6 +14,7 @@ from resid_widgets.analysis.sweeps.ablation import Ablation, ablation, default_m
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import as_interventions
 from resid_widgets.models.layers.writes import maybe_writable
+from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.worker import Job
 from resid_widgets.widgets.editing import clicks
 from resid_widgets.widgets.editing.chips import chip_id, summary
@@ -113,11 +114,16 @@ class AblationExplorer(Previewing):
 
     # --- what the base asks ---------------------------------------------------------------------------------------
 
+    def _refuse(self, model: ResidualModel, options: Mapping[str, Any], prompt: Any) -> None:
+        super()._refuse(model, options, prompt)
+        _require_choices(options)
+        as_interventions(options["interventions"])
+        if options["metric"] is not None:
+            require_metric(options["metric"]).targets(model)
+
     def _compute(self, options: Mapping[str, Any]) -> GridResult:
         run = self._needed_run()
-        for name, allowed in (("mode", tuple(MODES)), ("how", HOWS), ("site", STREAM_SITES)):
-            if options[name] not in allowed:
-                raise InputError.about(name, options[name], f"must be one of {', '.join(allowed)}", "Choose one.")
+        _require_choices(options)
         if options["mode"] == "cells":
             clicks.require_writes(run, options["site"])
         clicks.require_parameters(run, options)
@@ -254,6 +260,12 @@ class AblationExplorer(Previewing):
             if place not in active:
                 items.append(clicks.intervention_of(self._needed_run(), old.options, *place))
         return self._changing(old, {"interventions": tuple(items)})
+
+
+def _require_choices(options: Mapping[str, Any]) -> None:
+    for name, allowed in (("mode", tuple(MODES)), ("how", HOWS), ("site", STREAM_SITES)):
+        if options[name] not in allowed:
+            raise InputError.about(name, options[name], f"must be one of {', '.join(allowed)}", "Choose one.")
 
 
 def _actions(state: State, result: Ablation) -> list[dict[str, Any]]:

@@ -11,14 +11,16 @@ import numpy as np
 
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.metrics import Metric, logit_diff, require_metric
+from resid_widgets.analysis.pairs import as_pairs
 from resid_widgets.analysis.sweeps.cells import HEADS, sweepable
+from resid_widgets.analysis.sweeps.patch_result import require_direction
 from resid_widgets.analysis.sweeps.patch_sweep import PatchSweep, patch_sweep
 from resid_widgets.analysis.sweeps.sweep import Progress
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import run
 from resid_widgets.models.worker import Job
-from resid_widgets.sites import RESIDUAL
+from resid_widgets.sites import RESIDUAL, require_component
 from resid_widgets.widgets.editing.cell_explorer import OpensCells
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
 from resid_widgets.widgets.shell import panel
@@ -87,6 +89,17 @@ class PatchingHeatmap(OpensCells):
     def _model(self) -> ResidualModel:
         return self._needed_run().model
 
+    def _refuse(self, model: ResidualModel, options: Mapping[str, Any], prompt: Any) -> None:
+        super()._refuse(model, options, prompt)
+        _require_corrupt(options["corrupt"])
+        require_component(options["component"])
+        require_direction(options["direction"])
+        if options["metric"] is not None:
+            require_metric(options["metric"]).targets(model)
+        if self._run is not None:
+            prompt = self._run.token_ids
+        as_pairs(model, prompt if options["clean"] is None else options["clean"], options["corrupt"], None)
+
     def _compute(self, options: Mapping[str, Any]) -> GridResult:
         old, recorded, job = self._state, self._needed_run(), self._request_at_work()
         if old is not None and complete(old.result) and all(same(old.options[name], options[name]) for name in options):
@@ -95,10 +108,7 @@ class PatchingHeatmap(OpensCells):
             rule = "it has interventions, and patching starts from plain runs of two prompts"
             raise InputError.about("source", recorded.interventions, rule, "Pass the run without: run.base.")
         clean = recorded.token_ids if options["clean"] is None else options["clean"]
-        if options["corrupt"] is None:
-            raise InputError.about(
-                "corrupt", None, "patching needs a second prompt", "rw.PatchingHeatmap(model, clean, corrupt, metric)."
-            )
+        _require_corrupt(options["corrupt"])
         metric = self._metric(options, clean)
         asked = {name: options[name] for name in ("component", "direction")}
         if job is None:
@@ -242,6 +252,12 @@ class PatchingHeatmap(OpensCells):
             super()._cancel()
         else:
             stop.set()
+
+
+def _require_corrupt(corrupt: Any) -> None:
+    if corrupt is None:
+        remedy = "rw.PatchingHeatmap(model, clean, corrupt, metric)."
+        raise InputError.about("corrupt", None, "patching needs a second prompt", remedy)
 
 
 def complete(result: GridResult) -> bool:

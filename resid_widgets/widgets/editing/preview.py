@@ -11,8 +11,10 @@ from resid_widgets.analysis.sweeps.sweep import Progress
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.worker import Job
+from resid_widgets.results import Files
 from resid_widgets.sites import Site
 from resid_widgets.widgets.editing.clicks import component_of, intervention_of
+from resid_widgets.widgets.shell import cells
 from resid_widgets.widgets.shell.frame import Words, framed, told
 from resid_widgets.widgets.shell.heatmap import heatmap
 from resid_widgets.widgets.shell.prompted import PromptedGrid
@@ -50,14 +52,8 @@ class Preview:
     def words(self) -> Words:
         """Return what stands around the picture."""
         assert self.effects is not None
-        sweep, verb = self.effects, str(self.options["how"]).replace("_", " ")
-        sentence = (
-            f"What a click would do: the exact change of {sweep.metric} (now {sweep.base:.3g}) by {verb}, one cell at "
-            "a time. Nothing is changed yet."
-        )
-        return Words(
-            "Ablation · preview", sentence, sweep.provenance.describe(), [told(check) for check in sweep.checks]
-        )
+        sweep = self.effects
+        return Words(sweep.title, sweep.sentence, sweep.provenance.describe(), [told(check) for check in sweep.checks])
 
 
 def preview(run: Run, options: Mapping[str, Any]) -> Preview:
@@ -80,7 +76,14 @@ def preview(run: Run, options: Mapping[str, Any]) -> Preview:
         found = ablation_sweep(run, options["metric"], component, click, progress=enough)
     except (InputError, UnsupportedModelError):  # a click says what is missing
         return Preview(run, chosen, None)
-    return Preview(run, chosen, None if stopped else found)
+    if stopped:
+        return Preview(run, chosen, None)
+    verb = str(options["how"]).replace("_", " ")
+    sentence = (
+        f"What a click would do: the exact change of {found.metric} (now {found.base:.3g}) by {verb}, one cell at a "
+        "time. Nothing is changed yet."
+    )
+    return Preview(run, chosen, replace(found, title="Ablation · preview", sentence=sentence))
 
 
 class Previewing(PromptedGrid):
@@ -93,6 +96,12 @@ class Previewing(PromptedGrid):
         """Remove the widget from the page and free its run and pictures. Waits for nothing."""
         super().close()
         self._preview = None
+
+    def _shows(self) -> Files:
+        """Return what is drawn: the preview, where it is what the page shows."""
+        state = self._open()
+        known = None if state.result.interventions else self._known(state.options)
+        return state.result if known is None else known
 
     def _known(self, options: Mapping[str, Any]) -> AblationSweep | None:
         """Return the effects of clicks, where they are known."""
@@ -129,3 +138,4 @@ class Previewing(PromptedGrid):
         if state is not None and run is not None and not state.result.interventions:
             self._preview = preview(run, state.options)
             self._update(self._told, job)
+            cells.late_picture(changed=True)

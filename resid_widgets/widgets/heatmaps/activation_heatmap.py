@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from resid_widgets.analysis.grid import GridResult
-from resid_widgets.analysis.maps.activation_map import ActivationMap, activation_map
+from resid_widgets.analysis.grid import GridResult, named_component
+from resid_widgets.analysis.maps.activation_map import ActivationMap, activation_map, check_options
 from resid_widgets.analysis.maps.cell_reading import cell_reading, simple_stats
 from resid_widgets.analysis.maps.statistics import STATS, stat_name
+from resid_widgets.models.model import ResidualModel
 from resid_widgets.sites import RESIDUAL
 from resid_widgets.tokens import visible
 from resid_widgets.whole import whole_number
@@ -61,19 +62,16 @@ class ActivationHeatmap(PromptedGrid):
         assert isinstance(shown, ActivationMap)
         return shown
 
+    def _refuse(self, model: ResidualModel, options: Mapping[str, Any], prompt: Any) -> None:
+        super()._refuse(model, options, prompt)
+        named_component(options["component"])
+        _asked(model, options)
+
     def _compute(self, options: Mapping[str, Any]) -> ActivationMap:
         run = self._needed_run()
-        d_model = run.model.d_model
-        dim = whole_number("dim", options["dim"], 0, d_model - 1, f"The model has d_model={d_model} dimensions.")
-        stat = stat_name(options["stat"])
-        asked = {"dim": dim, "direction": options["direction"]}
+        stat, asked = _asked(run.model, options)
         return activation_map(
-            run,
-            options["component"],
-            stat,
-            top=options["top"],
-            per_layer=options["per_layer"],
-            **{name: value for name, value in asked.items() if name in STATS[stat].needs},
+            run, options["component"], stat, top=options["top"], per_layer=options["per_layer"], **asked
         )
 
     def _stated(self, options: Mapping[str, Any], result: GridResult) -> dict[str, Any]:
@@ -132,3 +130,13 @@ class ActivationHeatmap(PromptedGrid):
     def _shown_is_listed(result: ActivationMap) -> bool:
         """Whether the side panel has the shown number anyway, among the statistics that it lists."""
         return result.stat in simple_stats() and not result.per_layer
+
+
+def _asked(model: ResidualModel, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the statistic and those of its own options that it reads, checked."""
+    d_model, stat = model.d_model, stat_name(options["stat"])
+    dim = whole_number("dim", options["dim"], 0, d_model - 1, f"The model has d_model={d_model} dimensions.")
+    asked = {"dim": dim, "direction": options["direction"]}
+    needed = {name: value for name, value in asked.items() if name in STATS[stat].needs}
+    check_options(stat, d_model, **{**dict.fromkeys(asked), **needed}, top=options["top"])
+    return stat, needed

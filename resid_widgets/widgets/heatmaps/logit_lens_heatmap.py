@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from resid_widgets.analysis.grid import GridResult
-from resid_widgets.analysis.lens.lens_view import OF_A_TARGET, QUANTITIES, LensView, lens_view
-from resid_widgets.analysis.lens.logit_lens import LogitLens, logit_lens
+from resid_widgets.analysis.grid import GridResult, named_component
+from resid_widgets.analysis.lens.lens_view import OF_A_TARGET, QUANTITIES, LensView, lens_view, require_quantity
+from resid_widgets.analysis.lens.logit_lens import LogitLens, check_options, logit_lens
+from resid_widgets.models.model import ResidualModel
 from resid_widgets.sites import RESIDUAL
 from resid_widgets.tokens import visible
 from resid_widgets.widgets.shell import panel
@@ -63,6 +64,12 @@ class LogitLensHeatmap(PromptedGrid):
     def lens(self) -> LogitLens:
         """The whole lens, whichever of its numbers is drawn."""
         return _lens(self.result)
+
+    def _refuse(self, model: ResidualModel, options: Mapping[str, Any], prompt: Any) -> None:
+        super()._refuse(model, options, prompt)
+        named_component(options["component"])
+        check_options(model, options["top_k"], options["targets"])
+        require_quantity(options["quantity"])
 
     def _compute(self, options: Mapping[str, Any]) -> GridResult:
         old = self._state

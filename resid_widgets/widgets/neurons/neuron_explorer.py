@@ -89,6 +89,9 @@ class NeuronExplorer(GridWidget):
         self._read: tuple[Any, Run] | None = None  # the user's own text
         self._at_first = {"layer": layer, "neuron": neuron}
         model = as_model(source.model if isinstance(source, (NeuronPatterns, Run)) else source)
+        place("layer", layer, model.n_layers)  # bad values are told before anything is run
+        if options.get("token") is not None:
+            model.token_id(options["token"])
 
         def make() -> State:
             if self._patterns is None:

@@ -59,7 +59,11 @@ class ResidWidget(Exports):
         if isinstance(source, Run):
             self._run = source
         known = arguments.defaults(type(self))
+        behind = self._model_behind() if model is None else model
         options = {**known, **options, **({"prompt": prompt} if "prompt" in known else {})}
+
+        if behind is not None:
+            self._refuse(behind, options, prompt)
 
         def make() -> State:
             with plain_state():
@@ -68,7 +72,7 @@ class ResidWidget(Exports):
                 self._first = self._chosen_first(self._picture(options, given))
             return self._first
 
-        self._appear(self._model_behind() if model is None else model, make, layout)
+        self._appear(behind, make, layout)
 
     def _appear(self, model: ResidualModel | None, make: Callable[[], State], layout: Any) -> None:
         """Be there, with the first picture or before it; `make` may be called again where it was ended."""
@@ -91,6 +95,9 @@ class ResidWidget(Exports):
     def _model_behind(self) -> ResidualModel | None:
         """Return the model that is behind the picture, whose lock and worker are the widget's."""
         return None if self._run is None else self._run.model
+
+    def _refuse(self, model: ResidualModel, options: Mapping[str, Any], prompt: Any) -> None:
+        """Refuse, before anything is run, what can be seen to be bad without a run."""
 
     def _compute(self, options: Mapping[str, Any]) -> Result:
         """Return the result for `options`. Raises InputError for a bad value."""

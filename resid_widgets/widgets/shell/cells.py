@@ -54,8 +54,7 @@ def adopt(widget: Any) -> None:
 
 def release(widget: Any) -> None:
     """Forget who made `widget`: another widget owns it, and closes it with itself."""
-    shell = _shell()
-    keeper = None if shell is None else _keepers.get(shell)
+    keeper = _keeper()
     if keeper is not None:
         keeper.made[:] = [made for made in keeper.made if made.widget() is not widget]
 
@@ -79,17 +78,16 @@ def attended() -> bool:
     return marimo is not None and bool(marimo.running_in_notebook())
 
 
-def late_picture() -> None:
-    """Draw what a saved notebook keeps of a widget that was on the page before its picture."""
-    keeper = _keepers.get(_shell())
+def late_picture(changed: bool = False) -> None:
+    """Draw what a saved notebook keeps of a widget whose picture came, or `changed`, when its cell was over."""
+    keeper = _keeper()
     if keeper is not None and keeper.page.listens:
-        keeper.kept.draw()
+        keeper.kept.draw(changed)
 
 
 def keeps_pictures() -> bool:
     """Whether what is displayed now gets a picture in an output of its own; see `resid_widgets.widgets.shell.kept`."""
-    shell = _shell()
-    keeper = None if shell is None else _keepers.get(shell)
+    keeper = _keeper()
     return keeper is not None and keeper.page.listens
 
 
@@ -262,6 +260,12 @@ def _shell() -> Any:
     ipython = sys.modules.get("IPython")
     get = getattr(ipython, "get_ipython", None)  # absent while IPython itself is being imported
     return get() if get is not None else None
+
+
+def _keeper() -> Keeper | None:
+    """Return what knows the widgets of the running shell, if one has made any."""
+    shell = _shell()
+    return None if shell is None else _keepers.get(shell)
 
 
 def _forget_pictures(shell: Any, closed: set[str]) -> None:

@@ -52,8 +52,9 @@ class Pictured(Files):
         """Return the picture as base64 PNG, drawn when it is first asked for; "" if it cannot be drawn."""
         shows = self._shows()
         if self._pictured is None or self._pictured[0] != shows:
+            drawn = shows if isinstance(shows, Files) else self
             try:
-                picture = base64.b64encode(draw(self, "png", FALLBACK_DPI, tight=False)).decode("ascii")
+                picture = base64.b64encode(draw(drawn, "png", FALLBACK_DPI, tight=False)).decode("ascii")
             except Exception:
                 log.exception("the picture for hosts without JavaScript could not be drawn")
                 picture = ""
@@ -105,9 +106,9 @@ class Exports(Pictured, ShellWidget):
         return write_whole(path, self._page())
 
     def _file(self, form: str) -> tuple[str, str, bytes]:
-        return as_file(form, self._open().frame["title"], self.result, self._page)
+        return as_file(form, self._open().frame["title"], self._shows(), self._page)
 
-    def _shows(self) -> Any:
+    def _shows(self) -> Files:
         return self.result
 
 

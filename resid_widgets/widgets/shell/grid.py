@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from resid_widgets.analysis.grid import GridResult
+from resid_widgets.models.model import ResidualModel
 from resid_widgets.widgets.shell.base import ResidWidget
 from resid_widgets.widgets.shell.heatmap import heatmap
 from resid_widgets.widgets.shell.state import State
@@ -40,6 +41,10 @@ class GridWidget(ResidWidget):
     def _planes(self, result: Any, options: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the side panels of all cells, for a page without Python; None where there is too much to tell."""
         raise NotImplementedError
+
+    def _refuse(self, model: ResidualModel, options: Mapping[str, Any], prompt: Any) -> None:
+        super()._refuse(model, options, prompt)
+        place("layer", self._at_first["layer"], model.n_layers)
 
     # --- what a person uses ---------------------------------------------------------------------------------------
 

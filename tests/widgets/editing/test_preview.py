@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import resid_widgets as rw
 from resid_widgets.widgets.editing import preview as module
 from resid_widgets.widgets.shell import cells
+from resid_widgets.widgets.shell.exports import FALLBACK_DPI, draw
 
 SENTENCE = "The girl near the dogs"
 METRIC = rw.logit_diff(" is", " are")
@@ -51,6 +53,22 @@ def test_it_is_what_the_click_then_does(explorer: Any, page: Any) -> None:
         assert explorer.frame["title"] == "Ablation · preview"
         np.testing.assert_array_equal(drawn(explorer), effects)
     assert explorer.result.interventions == () and (explorer.result.values.values == 0).all()
+
+
+def test_what_leaves_the_page_is_what_it_shows(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    effects = explorer._preview.effects
+    assert effects.title == explorer.frame["title"] and effects.sentence == explorer.frame["sentence"]
+    assert explorer._fallback() == base64.b64encode(draw(effects, "png", FALLBACK_DPI, tight=False)).decode()
+    _, _, table = explorer._file("csv")
+    assert table.decode() == effects.csv_text()
+    explorer.interventions = rw.zero(rw.Site("resid_post", 1, 2))
+    assert explorer._file("csv")[2].decode() == explorer.result.csv_text() != effects.csv_text()
+    drawn_again: list[bool] = []
+    monkeypatch.setattr(cells, "late_picture", lambda changed=False: drawn_again.append(changed))
+    explorer.how = "zero"
+    explorer.undo()
+    idle(explorer)
+    assert explorer.frame["title"] == "Ablation · preview" and drawn_again == [True]
 
 
 def test_another_way_to_click_has_another_preview(explorer: Any) -> None:

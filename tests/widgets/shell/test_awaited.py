@@ -186,3 +186,36 @@ def test_no_site_is_tried_that_nobody_asked_for(make_model: Any, page: Any) -> N
     assert {each["value"] for each in offered} >= {"resid_pre", "attn_out", "mlp_out", "z", "pattern"}
     page(widget).ask("set", name="component", value="z")
     assert {component for component, _ in model._shared.facts["writes"]} == {"resid_pre", "z"}
+
+
+PATCHED = ("The girl near the dogs", "The girls near the dog", rw.logit_diff(" is", " are"))
+BAD: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda model: rw.ActivationHeatmap(model, "The girl", stat="nrm"), "stat"),
+    (lambda model: rw.ActivationHeatmap(model, "The girl", component="resid"), "component"),
+    (lambda model: rw.ActivationHeatmap(model, "The girl", stat="dimension", dim=10**6), "dim"),
+    (lambda model: rw.ActivationHeatmap(model, "The girl", layer=40), "layer"),
+    (lambda model: rw.LogitLensHeatmap(model, "The girl", quantity="surprise"), "quantity"),
+    (lambda model: rw.LogitLensHeatmap(model, "The girl", targets="no such token"), "token"),
+    (lambda model: rw.LogitLensHeatmap(model, "The girl", top_k=0), "top_k"),
+    (lambda model: rw.AblationExplorer(model, "The girl", how="kill"), "how"),
+    (lambda model: rw.AblationExplorer(model, "The girl", metric="logit"), "metric"),
+    (lambda model: rw.AblationExplorer(model, "The girl", rw.logit_diff(" is", " is")), "foil"),
+    (lambda model: rw.AblationExplorer(model, "The girl", interventions="zero"), "intervention"),
+    (lambda model: rw.PatchingHeatmap(model, *PATCHED, component="resid"), "component"),
+    (lambda model: rw.PatchingHeatmap(model, *PATCHED, direction="both"), "direction"),
+    (lambda model: rw.PatchingHeatmap(model, *PATCHED[:1]), "second prompt"),
+    (lambda model: rw.PatchingHeatmap(model, PATCHED[0], "The girls", PATCHED[2]), "equal lengths"),
+]
+
+
+@pytest.mark.parametrize("n", range(len(BAD)), ids=[said for _, said in BAD])
+def test_what_is_bad_is_refused_before_anything_is_run(n: int, tiny: Any, watched: None) -> None:
+    make, said = BAD[n]
+    passes: list[Any] = []
+    counting = tiny.bridge.original_model.register_forward_pre_hook(lambda *_: passes.append(1))
+    try:
+        with pytest.raises(rw.InputError, match=said):
+            make(tiny)
+    finally:
+        counting.remove()
+    assert not passes
