@@ -61,6 +61,7 @@ class Awaited(Stateful):
     _say: Callable[..., None]
     _request: Callable[..., None]
     _apply_action: Callable[[str, Job], None]
+    _await_model: Callable[[], None]
 
     @property
     def closed(self) -> bool:
@@ -126,6 +127,7 @@ class Awaited(Stateful):
         if make is None:
             return
         self._say("busy", f"{WORKING} ...", progress=0.0)
+        self._await_model()
         made = make()
         with self._lock:
             if self._later is not make or not job.claim():
