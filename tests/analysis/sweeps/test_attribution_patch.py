@@ -113,7 +113,8 @@ def test_exact_values_stand_beside(llama, direction):
     np.testing.assert_allclose(found.exact.values[chosen], exact[chosen], atol=1e-5)
     sizes = np.abs(result.values.values - untouched)
     assert sizes[tuple(zip(*found.top, strict=True))].min() >= np.sort(sizes.ravel())[-4] - 1e-12
-    pairs = np.array([(result.values.values[i], exact[i]) for i in found.random])
+    # Of its own values: in a smaller sweep sums are made in another order, and effects of 0 have other ranks.
+    pairs = np.array([(result.values.values[i], found.exact.values[i]) for i in found.random])
     assert found.rank_correlation == pytest.approx(stats.spearmanr(*pairs.T).statistic)
     assert found.error == pytest.approx(np.median(np.abs(pairs[:, 0] - pairs[:, 1])), abs=1e-5)
     table = found.to_dataframe()
