@@ -302,6 +302,7 @@ def test_two_explorers_on_one_model_do_not_mix(lab: Notebook) -> None:
     one, two = lab.view(FIRST), lab.view(OTHER)
     for n in range(4):
         one.click(n, 3 + n)
+        expect(chips(one)).to_have_count(n + 1)  # its chips move what stands below, and a click would miss it
         two.click(3 - n, 8 + n)
     edited(lab, [[n, 3 + n] for n in range(4)])
     edited(lab, [[3 - n, 8 + n] for n in range(4)], "v")
