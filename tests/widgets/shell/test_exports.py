@@ -35,13 +35,14 @@ def test_the_picture_is_drawn_when_asked_for_and_once_for_each_frame(heatmap, mo
     drawn, plain = [], exports.draw
     monkeypatch.setattr(exports, "draw", lambda *args, **more: (drawn.append(args[0]), plain(*args, **more))[1])
     assert drawn == []
+    before = heatmap.result
     first = heatmap._repr_mimebundle_()[0]["image/png"]
     assert heatmap._repr_mimebundle_()[0]["image/png"] is first
     assert len(drawn) == 1
     heatmap.stat = "kurtosis"
     assert len(drawn) == 1
     assert heatmap._repr_mimebundle_()[0]["image/png"] != first
-    assert drawn == [heatmap, heatmap]
+    assert len(drawn) == 2 and drawn[0] is before and drawn[1] is heatmap.result is not before
 
 
 def test_a_picture_that_cannot_be_drawn_is_logged_and_the_widget_shows(heatmap, monkeypatch, caplog):
