@@ -11,7 +11,7 @@ from torch import Tensor
 from resid_widgets.analysis.contributions.frozen_norm import frozen
 from resid_widgets.analysis.metrics import Reading
 from resid_widgets.errors import InputError
-from resid_widgets.models.ambient import plain_state
+from resid_widgets.models.ambient import plain_pass, plain_state
 from resid_widgets.models.hooks import without_foreign_hooks
 
 
@@ -56,7 +56,7 @@ def directions_of(reading: Reading) -> list[Direction]:
         for pos in reading.positions:
             x = final[pos]
             norm = frozen(model.bridge.ln_final, x, f"final norm of {model.name}", model.gap_limit)
-            with torch.no_grad():
+            with plain_pass():
                 normed = model.bridge.ln_final(x.reshape(1, 1, -1))
             reads, offset = _read(reading, normed)
             found.append(Direction(pos, norm.read(reads), offset + float(reads @ norm.bias)))
@@ -71,11 +71,11 @@ def _read(reading: Reading, normed: Float[Tensor, "1 1 d_model"]) -> tuple[Float
         logits = model.bridge.adapter.apply_output_logits_transform(model.bridge.unembed(at))
         return reading.of_logits(logits)[0]
 
-    with torch.enable_grad():
+    with plain_pass(), torch.enable_grad():
         leaf = normed.detach().clone().requires_grad_()
         value = measured(leaf)
         (gradient,) = torch.autograd.grad(value, leaf)
-    with torch.no_grad():
+    with plain_pass():
         reads = gradient.flatten().double()
         offset = float(measured(torch.zeros_like(normed)))
         gaps = [

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resid_widgets.errors import UnsupportedModelError
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.structure import relative_gap
 
 Vector = Float[Tensor, " d_model"]
@@ -66,7 +67,7 @@ def frozen(norm: Callable[[Tensor], Tensor], x: Vector, name: str, limit: float)
     """
 
     def called(vector: Tensor) -> Vector:
-        with torch.no_grad():
+        with plain_pass():
             return norm(vector.to(x).reshape(1, 1, -1)).detach().double().flatten()
 
     d = len(x)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from resid_widgets.analysis.contributions.frozen_norm import FrozenNorm, frozen
 from resid_widgets.errors import UnsupportedModelError
+from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.layers.plain import plain_modules
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.structure import blocks_path, relative_gap
@@ -47,10 +48,10 @@ class Sublayer:
     ) -> tuple[Float[Tensor, " d_in"], float]:
         """Return what `direction` of the stream reads of each number inside, and what it reads of the biases."""
         before = self.factor * (direction if self.norm is None else self.norm.read(direction))
-        with torch.enable_grad():
+        with plain_pass(), torch.enable_grad():
             leaf = inner.detach().clone().requires_grad_()
             (weights,) = torch.autograd.grad((self.project(leaf).double() * before).sum(), leaf)
-        with torch.no_grad():
+        with plain_pass():
             bias = float(self.project(torch.zeros_like(inner)).double() @ before)
         own = 0.0 if self.norm is None else self.factor * float(direction @ self.norm.bias)
         return weights.double(), bias + own
@@ -109,7 +110,7 @@ def _tried(model: ResidualModel, module: nn.Module, post: Any, inner: Tensor, wr
     def project(x: Tensor) -> Tensor:
         return module(x.reshape(1, 1, -1)).reshape(-1)
 
-    with torch.no_grad():
+    with plain_pass():
         try:
             projected = project(inner)
         except RuntimeError:  # it takes another width
