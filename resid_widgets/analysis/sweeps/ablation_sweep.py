@@ -11,7 +11,7 @@ from resid_widgets import interventions as ops
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.sweeps.cells import cells_of
-from resid_widgets.analysis.sweeps.opening import Opening
+from resid_widgets.analysis.sweeps.opening import Opening, lasting
 from resid_widgets.analysis.sweeps.sweep import Cell, fixed, run_cells, sweeping, work_of
 from resid_widgets.analysis.sweeps.sweep_code import ablation_code
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult, column_labels, sweep_array, sweep_scale
@@ -115,8 +115,11 @@ def ablation_sweep(
     origin = run if run.base is None else run.base
     engine = engine_of(run, {component})
     lean = not engine.background
-    items = {index: make(site) for index, site in cells}
-    made = [Cell(index, fixed(origin, edit_for(origin, item), lean)) for index, item in items.items()]
+    items, made = {}, []
+    for index, site in cells:
+        item = make(site)
+        made.append(Cell(index, fixed(origin, edit_for(origin, item), lean)))
+        items[index] = lasting(item)
     tracker.total = work_of(engine, made)
     raw = run_cells(engine, reading, made, cells.shape, tracker, budget)
     base = reading.of_base()
@@ -146,11 +149,13 @@ def ablation_sweep(
         script=ablation_code(run, reading, cells, named, options),
         metric=reading.label,
         cells=cells,
-        opening=Opening(
+        opening=None
+        if None in items.values()
+        else Opening(
             tuple(run.token_ids),
             reading.metric,
             tuple(run.interventions),
-            {index: (item,) for index, item in items.items()},
+            {index: (item,) for index, item in items.items() if item is not None},
             f"One cell of the sweep “{named} · {component}”.",
         ),
     )

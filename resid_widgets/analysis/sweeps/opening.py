@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resid_widgets.analysis.metrics import Metric
-from resid_widgets.interventions import Intervention
+from resid_widgets.held import Captured
+from resid_widgets.interventions import Intervention, patch
 
 Index = tuple[int, ...]
 
@@ -47,3 +48,14 @@ class Opening:
         """Return the opening of a picture that shows, of each row and column, the one cell that is `chosen`."""
         shown = {index: self.cells[(*index, int(chosen[index]))] for index in np.ndindex(chosen.shape)}
         return replace(self, cells=shown)
+
+
+def lasting(item: Intervention) -> Intervention | None:
+    """Return an intervention as a result may keep one for each cell: with the prompt in place of values of its run.
+
+    None where only the values can say it: those of a run that had interventions itself.
+    """
+    source = item.option("source")
+    if not isinstance(source, Captured):
+        return item
+    return patch(item.site, list(source.token_ids)) if source.plain else None

@@ -33,6 +33,16 @@ def over_an_edited_run(model: Any) -> Any:
     return rw.ablation_sweep(edited, METRIC, "attn_out", "zero", progress=False)
 
 
+def by_another_run(model: Any) -> Any:
+    other = rw.run(model, CORRUPT)
+    result = rw.ablation_sweep(rw.run(model, CLEAN), METRIC, how=lambda site: rw.patch(site, other), progress=False)
+    kept = [item.option("source") for items in result.opening.cells.values() for item in items]
+    assert {type(source) for source in kept} == {
+        tuple
+    }  # token ids: values of the whole run, once a cell, would be huge
+    return result
+
+
 SWEEPS: dict[str, Callable[[Any], Any]] = {
     "ablation": ablated(),
     "ablation by head": ablated("zero", "z"),
@@ -40,6 +50,7 @@ SWEEPS: dict[str, Callable[[Any], Any]] = {
     "ablation by noise": ablated("noise", sigma=2.0, seed=3),
     "ablation by another prompt": ablated("resample", source=[CORRUPT], seed=1),
     "ablation by a function": ablated(lambda site: rw.clamp(site, -0.5, 0.5)),
+    "ablation by another run": by_another_run,
     "ablation of neurons": ablated("zero", "mlp_post", layers=[2], neurons=[3, 40]),
     "ablation of an edited run": over_an_edited_run,
     "patching": patched(),
