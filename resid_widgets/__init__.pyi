@@ -17,9 +17,11 @@ from .analysis.maps.activation_map import activation_map as activation_map
 from .analysis.metrics import Metric as Metric
 from .analysis.metrics import kl_to_base as kl_to_base
 from .analysis.metrics import log_prob as log_prob
+from .analysis.metrics import logit as logit
 from .analysis.metrics import logit_diff as logit_diff
 from .analysis.metrics import prob as prob
 from .analysis.metrics import rank as rank
+from .analysis.metrics import weighted_logits as weighted_logits
 from .analysis.neurons.neuron_patterns import neuron_patterns as neuron_patterns
 from .analysis.neurons.result import NeuronPatterns as NeuronPatterns
 from .analysis.probing.causal_result import CausalTest as CausalTest

@@ -141,6 +141,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "neuron_patterns": patterns,
     "probe": probed,
     "logit_diff": measured(rw.logit_diff(" Mary", " John")),
+    "logit": measured(rw.logit(" Mary")),
+    "weighted_logits": measured(rw.weighted_logits({" Mary": 1.0, " John": -0.5})),
     "log_prob": measured(rw.log_prob(" Mary")),
     "prob": measured(rw.prob(" Mary")),
     "rank": measured(rw.rank(" Mary")),

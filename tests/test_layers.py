@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 REACHES = {("results", "figures.draw"), ("results", "widgets.show")}
 # Between two folders of a layer imports run one way (`circles`). Where it says so here, a folder may import no other
 # folders of its layer but these; a file that stands directly in a layer is for all of them.
-TOOLS = {"analysis": ("sweeps", "lens"), "widgets": ("shell", "editing")}
+TOOLS = {"analysis": ("sweeps", "lens", "contributions"), "widgets": ("shell", "editing")}
 # The most files that stand directly in a layer, `__init__` included.
 MOST_FILES = {"analysis": 8, "models": 22, "widgets": 4}
 LONGEST = 300  # lines of a source file or stylesheet

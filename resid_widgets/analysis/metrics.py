@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -11,20 +12,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from resid_widgets.analysis.targets import Targets, resolve_targets, spelling_check
+from resid_widgets.analysis.targets import (
+    Targets,
+    Token,
+    resolve_targets,
+    spelling_check,
+    tokens_of,
+    weighted_names,
+)
 from resid_widgets.errors import InputError
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
 from resid_widgets.results import Check
 from resid_widgets.tokens import visible
-from resid_widgets.whole import is_whole, several_whole
+from resid_widgets.whole import several_whole
 
-Token = str | int
+Kind = Literal["logit_diff", "logit", "weighted_logits", "log_prob", "prob", "kl_to_base", "rank"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a run's output. Made by `logit_diff`, `log_prob`, `prob`, `kl_to_base`, `rank`.
+    """One number of a run's output. Made by `logit_diff`, `logit`, `weighted_logits`, `log_prob`, `prob`, `rank` ....
 
     Attributes
     ----------
@@ -34,12 +42,20 @@ class Metric:
         Tokens, one for all prompts or one each; foils only of a logit difference.
     pos
         Positions at which it is read, and over which it is averaged; negative from the end.
+    weights
+        Of weighted logits: what each answer's logit counts.
     """
 
-    kind: Literal["logit_diff", "log_prob", "prob", "kl_to_base", "rank"]
+    kind: Kind
     answers: tuple[Token, ...] = ()
     foils: tuple[Token, ...] = ()
     pos: tuple[int, ...] = (-1,)
+    weights: tuple[float, ...] = ()
+
+    @property
+    def coefficients(self) -> tuple[float, ...]:
+        """What the logit of each of its tokens counts; empty where it is not linear in the logits."""
+        return {"logit_diff": (1.0, -1.0), "logit": (1.0,), "weighted_logits": self.weights}.get(self.kind, ())
 
     def for_prompt(self, number: int, count: int) -> Metric:
         """Return the metric of one of `count` prompts.
@@ -49,6 +65,8 @@ class Metric:
         InputError
             If there are several tokens, and not one for each prompt.
         """
+        if self.weights:
+            return self
         for name, tokens in (("answer", self.answers), ("foil", self.foils)):
             if len(tokens) > 1 and len(tokens) != count:
                 raise InputError.about(
@@ -58,10 +76,10 @@ class Metric:
 
     def targets(self, model: ResidualModel) -> Targets:
         """Return the tokens of a metric for one prompt; raises as `bound`."""
-        if max(len(self.answers), len(self.foils)) > 1:
+        if not self.weights and max(len(self.answers), len(self.foils)) > 1:
             raise InputError.about("answer", self.answers, "this is one prompt, and takes one token", "Give one.")
         given = [*self.answers, *self.foils]
-        if len(given) == 2 and model.token_id(given[0]) == model.token_id(given[1]):
+        if self.kind == "logit_diff" and model.token_id(given[0]) == model.token_id(given[1]):
             rule = "answer and foil are the same token, so that their difference is always 0"
             raise InputError.about("foil", given[1], rule, "Name another foil.")
         return resolve_targets(model, given or None)
@@ -106,8 +124,11 @@ class Reading:
     @property
     def label(self) -> str:
         """What it is, in words."""
+        if self.metric.weights:
+            return weighted_names(self.names, self.metric.weights)
         words = {
             "logit_diff": "logit difference {0} − {1}",
+            "logit": "logit of {0}",
             "log_prob": "log-probability of {0}",
             "prob": "probability of {0}",
             "rank": "rank of {0}",
@@ -118,7 +139,9 @@ class Reading:
     @property
     def units(self) -> str:
         """Of the number."""
-        return {"logit_diff": "logits", "prob": "0 to 1", "rank": "0 = top"}.get(self.metric.kind, "nats")
+        if self.metric.coefficients:
+            return "logits"
+        return {"prob": "0 to 1", "rank": "0 = top"}.get(self.metric.kind, "nats")
 
     def checks(self) -> list[Check]:
         """Say which spelling of a token was used, where the other one is likelier."""
@@ -134,9 +157,8 @@ class Reading:
     def of_stream(self, final: Float[Tensor, "row read d_model"]) -> Float[Tensor, " row"]:
         """The metric of each row, from the final stream at the metric's positions, in their order; float64."""
         model = self.base.model
-        if self.metric.kind == "logit_diff":
-            answer, foil = model.unembed(final, self.token_ids).double().unbind(-1)
-            return (answer - foil).mean(dim=-1)
+        if self.metric.coefficients:
+            return self._summed(model.unembed(final, self.token_ids).double())
         # The others need the whole vocabulary: a few rows at a time.
         step = max(1, _VOCABULARY_BYTES // (8 * model.d_vocab * final.shape[1]))
         return torch.cat([self.of_logits(model.unembed(part)) for part in final.split(step)])
@@ -144,17 +166,20 @@ class Reading:
     def of_logits(self, logits: Float[Tensor, "row read d_vocab"]) -> Float[Tensor, " row"]:
         """The metric of each row, from all logits at the metric's positions; differentiable."""
         logits = logits.double()
+        if self.metric.coefficients:
+            return self._summed(logits[..., list(self.token_ids)])
         if self.metric.kind == "kl_to_base":
             before = self._base_log_probs
             return (before.exp() * (before - logits.log_softmax(-1))).sum(-1).mean(-1)
         answer = logits[..., self.token_ids[0]]
-        if self.metric.kind == "logit_diff":
-            return (answer - logits[..., self.token_ids[1]]).mean(-1)
         if self.metric.kind == "log_prob":
             return (answer - logits.logsumexp(-1)).mean(-1)
         if self.metric.kind == "prob":
             return (answer - logits.logsumexp(-1)).exp().mean(-1)
         return (logits > answer[..., None]).sum(-1).double().mean(-1)
+
+    def _summed(self, logits: Float[Tensor, "row read token"]) -> Float[Tensor, " row"]:
+        return (logits * logits.new_tensor(self.metric.coefficients)).sum(-1).mean(-1)
 
     @cached_property
     def _base_log_probs(self) -> Float[Tensor, "read d_vocab"]:
@@ -182,22 +207,55 @@ def logit_diff(answer: Any, foil: Any, pos: Any = -1) -> Metric:
     InputError
         If a token or position is none.
     """
-    return Metric("logit_diff", _tokens("answer", answer), _tokens("foil", foil), _positions(pos))
+    return Metric("logit_diff", tokens_of("answer", answer), tokens_of("foil", foil), _positions(pos))
+
+
+def logit(token: Any, pos: Any = -1) -> Metric:
+    """Measure the logit of `token`; parameters as in `logit_diff`. All logits may move together: see there."""
+    return Metric("logit", tokens_of("token", token), (), _positions(pos))
+
+
+def weighted_logits(weights: Any, pos: Any = -1) -> Metric:
+    """Measure a weighted sum of logits: the sum over tokens of weight times logit.
+
+    Parameters
+    ----------
+    weights
+        From token (string or id) to a finite number, as ``{" is": 0.5, " was": 0.5, " are": -0.5, " were": -0.5}``.
+    pos
+        As in `logit_diff`.
+
+    Raises
+    ------
+    InputError
+        If a token or position is none, a weight is no finite number, or all are 0.
+    """
+    example = 'For example rw.weighted_logits({" is": 0.5, " was": 0.5, " are": -1.0}).'
+    if not isinstance(weights, Mapping) or not weights:
+        raise InputError.about("weights", weights, "a weight for each of some tokens is needed", example)
+    counts = [getattr(value, "item", lambda value=value: value)() for value in weights.values()]
+    for count in counts:
+        if isinstance(count, bool) or not isinstance(count, int | float) or not math.isfinite(count):
+            raise InputError.about("weights", count, "a weight is a finite number", example)
+    if not any(counts):
+        raise InputError.about("weights", weights, "all are 0, so that the sum is always 0", example)
+    tokens = tuple(token for given in weights for token in tokens_of("token", given))
+    return Metric("weighted_logits", tokens, (), _positions(pos), tuple(map(float, counts)))
 
 
 def log_prob(token: Any, pos: Any = -1) -> Metric:
     """Measure the log-probability of `token`, in nats; parameters as in `logit_diff`."""
-    return Metric("log_prob", _tokens("token", token), (), _positions(pos))
+    return Metric("log_prob", tokens_of("token", token), (), _positions(pos))
 
 
 def prob(token: Any, pos: Any = -1) -> Metric:
     """Measure the probability of `token`, 0 to 1; parameters as in `logit_diff`."""
-    return Metric("prob", _tokens("token", token), (), _positions(pos))
+    return Metric("prob", tokens_of("token", token), (), _positions(pos))
 
 
 def rank(token: Any, pos: Any = -1) -> Metric:
     """Count the tokens that are likelier than `token`: 0 = top; parameters as in `logit_diff`."""
-    return Metric("rank", _tokens("token", token), (), _positions(pos))
+    return Metric("rank", tokens_of("token", token), (), _positions(pos))
 
 
 def kl_to_base(pos: Any = -1) -> Metric:
@@ -229,16 +287,6 @@ def label_of(readings: Sequence[Reading]) -> str:
 
 def _one(tokens: tuple[Token, ...], number: int) -> tuple[Token, ...]:
     return tokens[number : number + 1] if len(tokens) > 1 else tokens
-
-
-def _tokens(name: str, given: Any) -> tuple[Token, ...]:
-    if hasattr(given, "tolist"):
-        given = given.tolist()
-    one = isinstance(given, str) or is_whole(given)
-    items = (given,) if one else tuple(given) if isinstance(given, Sequence) else ()
-    if not items or not all(isinstance(i, str) or is_whole(i) for i in items):
-        raise InputError.about(name, given, "a token is needed, as string or id", f"For example {name}=' Mary'.")
-    return tuple(str(item) if isinstance(item, str) else int(item) for item in items)
 
 
 def _positions(pos: Any) -> tuple[int, ...]:

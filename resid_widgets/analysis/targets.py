@@ -15,6 +15,8 @@ from resid_widgets.results import Check
 from resid_widgets.tokens import visible
 from resid_widgets.whole import is_whole
 
+Token = str | int
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -95,3 +97,32 @@ def spelling_check(model: ResidualModel, targets: Targets, final_logits: Float[T
     if not doubts:
         return None
     return Check("spelling of targets", "amber", float(len(doubts)), 0.0, "; ".join(doubts))
+
+
+def tokens_of(name: str, given: Any) -> tuple[Token, ...]:
+    """Return one token or several as given: strings and ids, not looked up yet.
+
+    Raises
+    ------
+    InputError
+        If there is something else, or none.
+    """
+    if hasattr(given, "tolist"):
+        given = given.tolist()
+    one = isinstance(given, str) or is_whole(given)
+    items = (given,) if one else tuple(given) if isinstance(given, Sequence) else ()
+    if not items or not all(isinstance(i, str) or is_whole(i) for i in items):
+        raise InputError.about(name, given, "a token is needed, as string or id", f"For example {name}=' Mary'.")
+    return tuple(str(item) if isinstance(item, str) else int(item) for item in items)
+
+
+def weighted_names(names: Sequence[str], weights: Sequence[float]) -> str:
+    """Return weighted logits in words; of many tokens the first."""
+    parts = [
+        f"{'−' if weight < 0 else '+'} {abs(weight):g} {name}" for name, weight in zip(names, weights, strict=True)
+    ]
+    more = f" … ({len(parts)} tokens)" if len(parts) > _MOST_NAMED else ""
+    return f"weighted logits {' '.join(parts[:_MOST_NAMED]).removeprefix('+ ')}{more}"
+
+
+_MOST_NAMED = 4

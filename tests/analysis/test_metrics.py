@@ -14,9 +14,12 @@ import resid_widgets as rw
 from resid_widgets.analysis import metrics as module
 from resid_widgets.analysis.metrics import Metric, label_of, require_metric
 from resid_widgets.errors import InputError
+from resid_widgets.tokens import visible
 
 KINDS = {
     "logit_diff": rw.logit_diff(7, 11, pos=[2, -1]),
+    "logit": rw.logit(7, pos=[2, -1]),
+    "weighted_logits": rw.weighted_logits({7: 0.5, 11: -2}, pos=[2, -1]),
     "log_prob": rw.log_prob(7, pos=[2, -1]),
     "prob": rw.prob(7, pos=[2, -1]),
     "rank": rw.rank(7, pos=[2, -1]),
@@ -30,6 +33,8 @@ def definition(kind: str, logits: np.ndarray, base: np.ndarray) -> float:
     return float(
         {
             "logit_diff": lambda: logits[:, 7] - logits[:, 11],
+            "logit": lambda: logits[:, 7],
+            "weighted_logits": lambda: 0.5 * logits[:, 7] - 2 * logits[:, 11],
             "log_prob": lambda: log_probs[:, 7],
             "prob": lambda: np.exp(log_probs[:, 7]),
             "rank": lambda: (logits > logits[:, [7]]).sum(-1),
@@ -104,6 +109,23 @@ def test_labels_and_units(worded_run: Any) -> None:
     assert said(rw.prob(3)) == ("probability of ·Mary", "0 to 1")
     assert said(rw.rank(" Mary")) == ("rank of ·Mary", "0 = top")
     assert said(rw.kl_to_base()) == ("KL(base || this run)", "nats")
+    assert said(rw.logit(" Mary")) == ("logit of ·Mary", "logits")
+    assert said(rw.weighted_logits({" Mary": 0.5, 7: -2})) == (
+        f"weighted logits 0.5 ·Mary − 2 {visible(worded_run.model.token_strings([7])[0])}",
+        "logits",
+    )
+
+
+def test_a_difference_is_one_weighted_sum_of_many(worded_run: Any) -> None:
+    logits = worded_run.final_logits.double()
+    assert rw.weighted_logits({3: 1, 7: -1}).bound(worded_run).of_base() == pytest.approx(
+        rw.logit_diff(3, 7).bound(worded_run).of_base(), abs=1e-9
+    )
+    metric = rw.weighted_logits({3: 0.25, 7: 0.75, 9: -1.5}, pos=[-1])
+    expected = float(0.25 * logits[3] + 0.75 * logits[7] - 1.5 * logits[9])
+    assert metric.bound(worded_run).of_base() == pytest.approx(expected, rel=1e-5)
+    assert rw.logit(3).bound(worded_run).of_base() == pytest.approx(float(logits[3]), rel=1e-5)
+    assert metric.for_prompt(1, 2) == metric  # its tokens are one set, not one a prompt
 
 
 def test_several_readings_are_named_by_what_they_share(worded_run: Any) -> None:
@@ -158,6 +180,7 @@ def test_one_token_for_each_prompt() -> None:
         (rw.kl_to_base(pos=[0, -9]), "pos=-9: the prompt has positions"),
         (rw.log_prob([3, 4]), r"answer=\(3, 4\): this is one prompt, and takes one token. Give one"),
         (rw.logit_diff(3, [4, 5]), "one prompt, and takes one token"),
+        (rw.weighted_logits({" Mary": 1, 3: 2}), "3: token 3 is there twice. Name each"),
     ],
     ids=str,
 )
@@ -184,6 +207,10 @@ def test_an_answer_of_several_tokens_says_which(worded_run: Any) -> None:
         (lambda: plain(rw.prob)(3, pos=[]), r"pos=\[\]: a position or several"),
         (lambda: plain(rw.kl_to_base)(pos=None), "pos=None: a position or several"),
         (lambda: require_metric("logit_diff"), r"metric='logit_diff': a metric is needed. For example rw\.logit_diff"),
+        (lambda: plain(rw.weighted_logits)([3]), r"weights=\[3\]: a weight for each of some tokens is needed"),
+        (lambda: plain(rw.weighted_logits)({3: float("nan")}), "weights=nan: a weight is a finite number"),
+        (lambda: plain(rw.weighted_logits)({3: True}), "weights=True: a weight is a finite number"),
+        (lambda: plain(rw.weighted_logits)({3: 0, 4: 0.0}), "all are 0, so that the sum is always 0"),
         (lambda: require_metric(None), "metric=None: a metric is needed"),
     ],
 )

@@ -22,9 +22,11 @@ _PATTERN_WHERE = {("layer", "head"): "[:, head]", ("layer", "pos", "head"): "[:,
 
 def metric_code(reading: Reading) -> list[str]:
     """Return a function of logits ``[1, pos, d_vocab]``; kl_to_base needs ``base_logits`` defined before."""
-    at = f"logits[0, {list(reading.positions)}].double()"
+    at, ids, weights = f"logits[0, {list(reading.positions)}].double()", list(reading.token_ids), reading.metric.weights
     body = {
         "logit_diff": "(at[:, {0}] - at[:, {1}]).mean()",
+        "logit": "at[:, {0}].mean()",
+        "weighted_logits": f"(at[:, {ids}] * at.new_tensor({list(weights)})).sum(-1).mean()",
         "log_prob": "at.log_softmax(-1)[:, {0}].mean()",
         "prob": "at.softmax(-1)[:, {0}].mean()",
         "rank": "(at > at[:, [{0}]]).sum(-1).double().mean()",

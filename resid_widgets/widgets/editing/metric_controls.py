@@ -13,6 +13,7 @@ from resid_widgets.widgets.shell import panel
 
 KINDS = {
     "logit_diff": "logit difference",
+    "logit": "logit",
     "log_prob": "log-probability",
     "prob": "probability",
     "rank": "rank",
@@ -24,9 +25,11 @@ def metric_controls(run: Run, metric: Metric) -> list[dict[str, Any]]:
     """Return the fields of a metric. Tokens stand exactly as they are used, spaces included."""
     hint = "Exactly one token, a space before it included where it has one."
     answer, foil = (_text(run, tokens) for tokens in (metric.answers, metric.foils))
+    summed = metric.kind == "weighted_logits"  # which only a program can give
+    kinds = {"weighted_logits": "weighted logits", **KINDS} if summed else KINDS
     return [
-        panel.select("metric", "measure", metric.kind, list(KINDS.items())),
-        panel.text("answer", "answer", answer, visible=metric.kind != "kl_to_base", hint=hint),
+        panel.select("metric", "measure", metric.kind, list(kinds.items())),
+        panel.text("answer", "answer", answer, visible=not summed and metric.kind != "kl_to_base", hint=hint),
         panel.text("foil", "against", foil, visible=metric.kind == "logit_diff", hint=hint),
     ]
 
@@ -47,11 +50,13 @@ def metric_from_control(run: Run, metric: Metric, name: str, value: Any) -> Metr
         new = replace(metric, **{f"{name}s": (value,)})
     else:
         top = run.final_logits.topk(3).indices.tolist()
-        answers = metric.answers or (int(top[0]),)
+        answers = metric.answers[:1] or (int(top[0]),)
         used = run.model.token_id(answers[0])
         foils = metric.foils or (next(int(token) for token in top if token != used),)
         new = {
             "logit_diff": metrics.logit_diff(answers, foils, metric.pos),
+            "logit": metrics.logit(answers, metric.pos),
+            "weighted_logits": metric,
             "log_prob": metrics.log_prob(answers, metric.pos),
             "prob": metrics.prob(answers, metric.pos),
             "rank": metrics.rank(answers, metric.pos),
