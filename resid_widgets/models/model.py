@@ -229,7 +229,7 @@ class ResidualModel(OneProcess):
 
     @plain_pass()
     def unembed(
-        self, h: Float[Tensor, "... d_model"], token_ids: Sequence[int] | None = None
+        self, h: Float[Tensor, "... d_model"], token_ids: Sequence[int] | None = None, *, normed: bool = False
     ) -> Float[Tensor, "... d_vocab"]:
         """Logits that the model would give if the stream ended as `h`.
 
@@ -238,8 +238,8 @@ class ResidualModel(OneProcess):
 
         Parameters
         ----------
-        token_ids
-            Only the logits of these tokens are computed and returned, in this order.
+        token_ids, normed
+            Only the logits of these tokens are computed, in this order; whether `h` went through ``ln_final`` already.
 
         Returns
         -------
@@ -248,7 +248,7 @@ class ResidualModel(OneProcess):
         """
         flat = h.reshape(1, -1, h.shape[-1]).to(self.device, self.dtype)
         with self.lock, refused_by_name(self.name, "unembedding fails"):
-            logits = logits_of(self.bridge, flat, token_ids, self._shared.facts, self.gap_limit)
+            logits = logits_of(self.bridge, flat, token_ids, self._shared.facts, self.gap_limit, normed)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return logits.reshape(*h.shape[:-1], logits.shape[-1])
 

@@ -17,6 +17,7 @@ def logits_of(
     token_ids: Sequence[int] | None,
     facts: dict[str, Any],
     limit: float,
+    normed: bool = False,
 ) -> Float[Tensor, "1 pos token"]:
     """Return the logits, of `token_ids` where they are given, that the model gives if its stream ends as `h`.
 
@@ -28,14 +29,16 @@ def logits_of(
         What is known of the bridge; whether a few rows of its output matrix may be used is noted there.
     limit
         Largest relative difference that counts as equal.
+    normed
+        Whether `h` has gone through the final norm already.
     """
-    normed = bridge.ln_final(h)
+    h = h if normed else bridge.ln_final(h)
     if token_ids is None:
-        logits = bridge.unembed(normed)
+        logits = bridge.unembed(h)
     elif _rows_suffice(bridge, h, facts, limit):
-        logits = _some_logits(bridge, normed, token_ids)
+        logits = _some_logits(bridge, h, token_ids)
     else:
-        logits = bridge.unembed(normed)[..., list(token_ids)]
+        logits = bridge.unembed(h)[..., list(token_ids)]
     return bridge.adapter.apply_output_logits_transform(logits)
 
 

@@ -1,7 +1,8 @@
-"""The direction of the final stream that a metric reads, with the final norm held: what lies along it adds up to it."""
+"""Directions of the final stream that a metric reads, with the final norm held: what lies along them adds up to it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,81 +10,72 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resid_widgets.analysis.contributions.frozen_norm import frozen
-from resid_widgets.analysis.metrics import Reading
 from resid_widgets.errors import InputError
-from resid_widgets.models.ambient import plain_pass, plain_state
 from resid_widgets.models.hooks import without_foreign_hooks
+from resid_widgets.models.model import ResidualModel
+
+Weights = Sequence[tuple[int, float]]
+"""What is read of the logits: token ids, each with what its logit counts."""
 
 
 @dataclass(frozen=True, eq=False)
-class Direction:
-    """What a metric reads at one position.
+class Directions:
+    """What is read of the stream at some rows: positions of one prompt or of several.
 
     Attributes
     ----------
-    pos
-        From 0.
-    vector
-        ``[d_model]`` float64, in the final stream.
+    vectors
+        ``[row, d_model]`` float64.
     bias
-        What the metric is where the stream is zero: the norm's own bias and the unembedding's.
+        ``[row]``: what is read where the stream is zero, the norm's own bias and the unembedding's.
+    total
+        ``[row]``: what the model itself gives, with no norm held.
     """
 
-    pos: int
-    vector: Float[Tensor, " d_model"]
-    bias: float
+    vectors: Float[Tensor, "row d_model"]
+    bias: Float[Tensor, " row"]
+    total: Float[Tensor, " row"]
 
 
-@plain_state()
-def directions_of(reading: Reading) -> list[Direction]:
-    """Return what a metric reads, one for each of its positions; the metric is their mean.
+def logit_directions(
+    model: ResidualModel, stream: Float[Tensor, "row d_model"], weights: Sequence[Weights], label: str
+) -> Directions:
+    """Return what weighted sums of logits read of the stream, if it ends as it is there.
+
+    Parameters
+    ----------
+    stream
+        The final one; of an earlier one these are the logits that the logit lens shows.
+    weights
+        One a row.
+    label
+        What the metric is called in an error.
 
     Raises
     ------
     InputError
-        If the metric is not linear in the logits, or the model caps its logits.
+        If the model caps its logits.
     UnsupportedModelError
         If the final norm is neither LayerNorm nor RMSNorm.
     """
-    metric, run = reading.metric, reading.base
-    if metric.kind != "logit_diff":
-        rule = "it is not linear in the logits, so that no parts add up to it"
-        raise InputError.about("metric", reading.label, rule, "Use rw.logit_diff(answer, foil).")
-    model = run.model
-    final = run.activation("resid_post", model.n_layers - 1)
-    found = []
+    ids = sorted({token for row in weights for token, _ in row})
+    counts = torch.zeros(len(weights), len(ids), dtype=torch.float64, device=stream.device)
+    for row, given in zip(counts, weights, strict=True):
+        for token, weight in given:
+            row[ids.index(token)] += weight
     with model.lock, without_foreign_hooks(model):
-        for pos in reading.positions:
-            x = final[pos]
-            norm = frozen(model.bridge.ln_final, x, f"final norm of {model.name}", model.gap_limit)
-            with plain_pass():
-                normed = model.bridge.ln_final(x.reshape(1, 1, -1))
-            reads, offset = _read(reading, normed)
-            found.append(Direction(pos, norm.read(reads), offset + float(reads @ norm.bias)))
-    return found
-
-
-def _read(reading: Reading, normed: Float[Tensor, "1 1 d_model"]) -> tuple[Float[Tensor, " d_model"], float]:
-    """Return the direction and offset of the metric behind the norm, after checking that there is no more to it."""
-    model = reading.base.model
-
-    def measured(at: Tensor) -> Tensor:
-        logits = model.bridge.adapter.apply_output_logits_transform(model.bridge.unembed(at))
-        return reading.of_logits(logits)[0]
-
-    with plain_pass(), torch.enable_grad():
-        leaf = normed.detach().clone().requires_grad_()
-        value = measured(leaf)
-        (gradient,) = torch.autograd.grad(value, leaf)
-    with plain_pass():
-        reads = gradient.flatten().double()
-        offset = float(measured(torch.zeros_like(normed)))
-        gaps = [
-            abs(float(measured(share * normed)) - share * float(reads @ normed.flatten().double()) - offset)
-            for share in (1.0, 2.0)
-        ]
-    size = float(reads.norm() * normed.double().norm()) or 1.0
-    if not max(gaps) <= model.gap_limit * size:
-        rule = f"{model.name} caps its logits, so that no metric of them is a sum over what is written into the stream"
-        raise InputError.about("metric", reading.label, rule, "Use rw.ablation_sweep for effects of any metric.")
-    return reads, offset
+        norm = frozen(model.bridge.ln_final, stream, f"final norm of {model.name}", model.gap_limit)
+        normed = norm.of(stream) + norm.bias
+        # The logits are affine behind the norm: unit vectors tell their weights, and zero their offset.
+        units = torch.eye(model.d_model, dtype=model.dtype, device=stream.device)
+        found = model.unembed(torch.cat([torch.zeros_like(units[:1]), units]), ids, normed=True).double()
+        offset, columns = found[0], (found[1:] - found[0]).T
+        for share in (1.0, 2.0):
+            given = model.unembed((share * normed).to(model.dtype), ids, normed=True).double()
+            gap = (given - share * normed @ columns.T - offset).abs().max()
+            if not gap <= model.gap_limit * (columns.norm(dim=-1).max() * normed.norm(dim=-1).max()):
+                rule = f"{model.name} caps its logits, so that no sum of them is one over what the stream consists of"
+                raise InputError.about("metric", label, rule, "Use rw.ablation_sweep for effects on any metric.")
+        total = (model.unembed(stream, ids).double() * counts).sum(-1)
+    reads = counts @ columns
+    return Directions(norm.read(reads), counts @ offset + reads @ norm.bias, total)

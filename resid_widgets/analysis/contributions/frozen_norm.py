@@ -1,4 +1,4 @@
-"""A norm with its scale held at the value that it has for one vector: then it is affine, and what is normed adds up."""
+"""A norm with its scale held at the value that it has for a vector: then it is affine, and what is normed adds up."""
 
 from __future__ import annotations
 
@@ -11,48 +11,50 @@ from torch import Tensor
 
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.ambient import plain_pass
-from resid_widgets.models.structure import relative_gap
+from resid_widgets.models.structure import relative_gap, worst_gap
 
-Vector = Float[Tensor, " d_model"]
+Rows = Float[Tensor, "row d_model"]
 
 
 @dataclass(frozen=True, eq=False)
 class FrozenNorm:
-    """``x -> gain * (x - mean(x)) + bias``, or without the mean.
+    """``x -> gain * (x - mean(x)) + bias``, or without the mean; one for each row that it was frozen at.
 
     Attributes
     ----------
-    gain, bias
-        ``[d_model]`` float64; the scale is in the gain.
+    gain
+        ``[row, d_model]`` float64; the scale is in it.
+    bias
+        ``[d_model]`` float64.
     centred
         Whether the mean is taken off (LayerNorm), or not (RMSNorm).
     gap
-        Largest relative difference from the norm itself, at the vector that it was frozen at.
+        Largest relative difference from the norm itself, at the rows that it was frozen at.
     """
 
-    gain: Vector
-    bias: Vector
+    gain: Rows
+    bias: Float[Tensor, " d_model"]
     centred: bool
     gap: float
 
-    def of(self, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:
-        """Return what becomes of parts of the vector; the bias belongs to none of them."""
+    def of(self, x: Rows) -> Rows:
+        """Return what becomes of a part of each row; the bias belongs to none of them."""
         x = x.double()
         return self.gain * (x - x.mean(-1, keepdim=True) if self.centred else x)
 
-    def read(self, direction: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:
-        """Return the direction before the norm that reads what `direction` reads behind it."""
+    def read(self, direction: Float[Tensor, "*rows d_model"]) -> Rows:
+        """Return the directions before the norm that read what `direction` (one, or one a row) reads behind it."""
         pulled = direction.double() * self.gain
         return pulled - pulled.mean(-1, keepdim=True) if self.centred else pulled
 
 
-def frozen(norm: Callable[[Tensor], Tensor], x: Vector, name: str, limit: float) -> FrozenNorm:
-    """Freeze a norm at a vector. What kind of norm it is, and its weights, are found out by calling it.
+def frozen(norm: Callable[[Tensor], Tensor], x: Rows, name: str, limit: float) -> FrozenNorm:
+    """Freeze a norm at each of some rows. What kind of norm it is, and its weights, are found out by calling it.
 
     Parameters
     ----------
     norm
-        Takes ``[1, 1, d_model]``.
+        Takes ``[1, row, d_model]``.
     x
         On the model's device and in its dtype.
     name
@@ -66,28 +68,32 @@ def frozen(norm: Callable[[Tensor], Tensor], x: Vector, name: str, limit: float)
         If it is neither LayerNorm nor RMSNorm.
     """
 
-    def called(vector: Tensor) -> Vector:
+    def called(rows: Tensor) -> Rows:
         with plain_pass():
-            return norm(vector.to(x).reshape(1, 1, -1)).detach().double().flatten()
+            return norm(rows.to(x)[None]).detach().double()[0]
 
-    d = len(x)
-    bias = called(torch.zeros(d))
-    # A vector of mean 0 and of one size everywhere, so large that the norm's epsilon is lost; of an odd number of
+    d = x.shape[-1]
+    # Vectors of mean 0 and of one size everywhere, so large that the norm's epsilon is lost; of an odd number of
     # dimensions one is left out, and another one the next time.
-    sizes = torch.zeros(d, dtype=torch.float64, device=x.device)
-    for spare in (d - 1, 0) if d % 2 else (None,):
+    spared = (d - 1, 0) if d % 2 else (None,)
+    signs = torch.zeros(len(spared), d, dtype=torch.float64, device=x.device)
+    for row, spare in zip(signs, spared, strict=True):
         kept = [i for i in range(d) if i != spare]
-        signs = torch.zeros(d, dtype=torch.float64, device=x.device)
-        signs[kept] = torch.tensor([1.0, -1.0] * (len(kept) // 2), dtype=torch.float64, device=x.device)
-        weight = (called(signs * _LARGE) - bias) * (len(kept) / d) ** 0.5
-        sizes[kept] = weight[kept] * signs[kept]
-    shifted = torch.arange(d, dtype=torch.float64, device=x.device) - 0.25 * d
-    centred = relative_gap(called(shifted + 3.0 * d), called(shifted)) <= max(limit, 1e-6)
-    plain = FrozenNorm(sizes, bias, centred, 0.0)
-    unscaled, given = plain.of(x), called(x) - bias
-    size = unscaled.square().sum()
-    scale = (unscaled @ given) / size if size > 0 else torch.zeros_like(size)
-    gap = relative_gap(scale * unscaled + bias, called(x))
+        row[kept] = torch.tensor([1.0, -1.0] * (len(kept) // 2), dtype=torch.float64, device=x.device)
+    ramp = torch.arange(d, dtype=torch.float64, device=x.device) - 0.25 * d
+    found = called(torch.cat([torch.zeros_like(ramp)[None], signs * _LARGE, ramp[None], ramp[None] + 3.0 * d]))
+    bias, weights, shifted = found[0], found[1:-2] - found[0], found[-2:]
+    sizes = torch.zeros_like(bias)
+    for row, weight in zip(signs, weights, strict=True):
+        there = row != 0
+        sizes[there] = (weight * row)[there] * float(there.double().mean().sqrt())
+    centred = relative_gap(shifted[1], shifted[0]) <= max(limit, 1e-6)
+    plain = FrozenNorm(sizes.expand(len(x), d), bias, centred, 0.0)
+    normed = called(x)
+    unscaled, given = plain.of(x), normed - bias
+    size = unscaled.square().sum(-1, keepdim=True)
+    scale = torch.where(size > 0, (unscaled * given).sum(-1, keepdim=True) / size, 0.0)
+    gap = worst_gap(*(relative_gap(a, b) for a, b in zip(scale * unscaled + bias, normed, strict=True)))
     if not gap <= limit:
         raise UnsupportedModelError(
             f"The {name} is neither LayerNorm nor RMSNorm (held at its scale it differs by {gap:.1e}, limit "

@@ -1,7 +1,8 @@
-"""What each part of a model has written along a direction of the stream."""
+"""What each part of a model has written along directions of its stream."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,49 +11,46 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resid_widgets.analysis.contributions.direction import Direction
-from resid_widgets.analysis.contributions.sublayer import INNER, sublayer
+from resid_widgets.analysis.contributions.rows import Rows
+from resid_widgets.analysis.contributions.sublayer import INNER, Sublayer, sublayer
 from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.hooks import without_foreign_hooks
 from resid_widgets.models.layers.shapes import layers_with
+from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
-from resid_widgets.sites import WRITES
 
-Vector = Float[Tensor, " d_model"]
+Vectors = Float[Tensor, "row d_model"]
 
 
 @dataclass(frozen=True, eq=False)
 class Inside:
-    """One sublayer's heads or neurons along a direction.
+    """One sublayer's heads or neurons along directions.
 
     Attributes
     ----------
     values
-        ``[head]`` or ``[neuron]``.
+        ``[row, head]`` or ``[row, neuron]`` float64.
     bias
-        What the sublayer's own bias writes along it; it belongs to no head and no neuron.
+        ``[row]``: what the sublayer's own bias writes along them; it belongs to no head and no neuron.
     weights
-        What the direction reads of the numbers inside, of their shape.
-    gap
-        Of the sublayer, see `resid_widgets.analysis.contributions.sublayer.Sublayer`.
+        ``[row, head, d_head]`` or ``[row, neuron]``: what the directions read of the numbers inside.
+    sublayer
+        How it writes.
     """
 
-    values: NDArray[np.float64]
-    bias: float
+    values: Float[NDArray, "row part"]
+    bias: Float[NDArray, " row"]
     weights: Tensor
-    gap: float
+    sublayer: Sublayer
 
 
-def along_components(run: Run, at: Direction) -> dict[str, float]:
-    """Return what each component has written along a direction: ``embed``, ``0.attn_out``, ``0.mlp_out``, ... ."""
-    found = {"embed": _along(run, "resid_pre", 0, at)}
-    for layer in run.layers:
-        found |= {f"{layer}.{component}": _along(run, component, layer, at) for component in WRITES}
-    return found
+def along_component(rows: Rows, component: str, layer: int, vectors: Vectors) -> Float[NDArray, " row"]:
+    """Return what stands in a component along directions."""
+    return (rows.at(component, layer).double() * vectors).sum(-1).cpu().numpy()
 
 
-def along_inside(run: Run, component: str, layer: int, at: Direction) -> Inside:
-    """Return what the heads (``attn_out``) or neurons (``mlp_out``) of a layer have written along a direction.
+def along_inside(rows: Rows, component: str, layer: int, vectors: Vectors) -> Inside:
+    """Return what the heads (``attn_out``) or neurons (``mlp_out``) of a layer have written along directions.
 
     Raises
     ------
@@ -61,21 +59,26 @@ def along_inside(run: Run, component: str, layer: int, at: Direction) -> Inside:
     UnsupportedModelError
         If the sublayer is more than a projection of them, with a factor or norm behind it.
     """
-    inner = run.activation(INNER[component], layer)[at.pos]
-    written = run.activation(component, layer)[at.pos]
-    with run.model.lock, without_foreign_hooks(run.model):
-        found = sublayer(run.model, component, layer, inner.flatten(), written)
-        weights, bias = found.read(at.vector, inner.flatten())
+    inner = rows.at(INNER[component], layer)
+    written = rows.at(component, layer)
+    with rows.model.lock, without_foreign_hooks(rows.model):
+        found = sublayer(rows.model, component, layer, inner.flatten(1), written)
+        weights, bias = found.read(vectors, inner.flatten(1))
     weights = weights.reshape(inner.shape)
     parts = weights * inner.double()
     values = parts.sum(-1) if component == "attn_out" else parts
-    return Inside(values.cpu().numpy(), bias, weights, found.gap)
+    return Inside(values.cpu().numpy(), bias.cpu().numpy(), weights, found)
 
 
-def along_sources(run: Run, layer: int, at: Direction, heads: Inside) -> Float[NDArray, "head pos"]:
-    """Return what each head of a layer has written along a direction, by the position that it read from.
+def along_sources(run: Run, layer: int, positions: Sequence[int], heads: Inside) -> Float[NDArray, "row head key_pos"]:
+    """Return what each head of a layer has written along directions, by the position that it read from.
 
     ``A[q, k] (v[k] . w)`` with w what the direction reads of the head: which token's content the head has moved.
+
+    Parameters
+    ----------
+    positions
+        Of the rows of `heads`, all of this run.
 
     Raises
     ------
@@ -84,25 +87,20 @@ def along_sources(run: Run, layer: int, at: Direction, heads: Inside) -> Float[N
     UnsupportedModelError
         If a head's output is more than its pattern times its values (a norm or gate between them).
     """
-    pattern = run.activation("pattern", layer)[:, at.pos].double()
+    pattern = run.activation("pattern", layer)[:, list(positions)].double()
     v = run.activation("v", layer).double()  # [pos, kv_head, d_head]
-    group = len(pattern) // v.shape[1]
-    read = torch.einsum("khd,hd->hk", v.repeat_interleave(group, dim=1), heads.weights)
-    found = (pattern * read).cpu().numpy()
-    size = float(np.abs(found).sum()) or 1.0
-    gap = float(np.abs(found.sum(-1) - heads.values).max()) / size
-    if not gap <= run.model.gap_limit:
+    v = v.repeat_interleave(len(pattern) // v.shape[1], dim=1)
+    found = (pattern.transpose(0, 1) * torch.einsum("khd,rhd->rhk", v, heads.weights)).cpu().numpy()
+    size = np.abs(found).sum((1, 2))
+    gaps = np.abs(found.sum(-1) - heads.values).max(-1) / np.where(size > 0, size, 1.0)
+    if not gaps.max(initial=0.0) <= run.model.gap_limit:
         raise UnsupportedModelError(
             f"What the heads of layer {layer} of {run.model.name} take from each token cannot be told: their output is "
-            f"not their pattern times their values (gap {gap:.1e}, limit {run.model.gap_limit:.0e})."
+            f"not their pattern times their values (gap {gaps.max():.1e}, limit {run.model.gap_limit:.0e})."
         )
     return found
 
 
-def layers_inside(run: Run, component: str) -> tuple[int, ...]:
+def layers_inside(model: ResidualModel, component: str) -> tuple[int, ...]:
     """Return the layers whose heads or neurons can be named."""
-    return layers_with(run.model, INNER[component])
-
-
-def _along(run: Run, component: str, layer: int, at: Direction) -> float:
-    return float(run.activation(component, layer)[at.pos].double() @ at.vector)
+    return layers_with(model, INNER[component])

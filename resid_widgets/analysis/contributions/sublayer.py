@@ -15,7 +15,7 @@ from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.ambient import plain_pass
 from resid_widgets.models.layers.plain import plain_modules
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.structure import blocks_path, relative_gap
+from resid_widgets.models.structure import blocks_path, relative_gap, worst_gap
 
 INNER = {"attn_out": "z", "mlp_out": "mlp_post"}
 _PROJECTIONS = {"attn_out": ("attn", "o"), "mlp_out": ("mlp", "out")}
@@ -24,36 +24,43 @@ _POST_NORMS = {"attn_out": "ln1_post", "mlp_out": "ln2_post"}
 
 @dataclass(frozen=True, eq=False)
 class Sublayer:
-    """How a sublayer writes at one position.
+    """How a sublayer writes at some rows: positions of one prompt or of several.
 
     Attributes
     ----------
     project
-        From ``[d_in]`` to ``[d_model]``, the sublayer's last matrix with its bias.
+        From ``[row, d_in]`` to ``[row, d_model]``, the sublayer's last matrix with its bias.
+    path
+        What that matrix' module is called in the Hugging Face model.
     factor
-        What that is multiplied with.
+        What its output is multiplied with.
     norm
-        What it goes through before it is added (Gemma 2, OLMo 2), held at this position's scale; None as a rule.
+        What that goes through before it is added (Gemma 2, OLMo 2), held at each row's scale; None as a rule.
     gap
         Largest relative difference from what the run has.
     """
 
     project: Callable[[Tensor], Tensor]
+    path: str
     factor: float
     norm: FrozenNorm | None
     gap: float
 
+    def before(self, directions: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+        """Return what directions of the stream read of the matrix' output."""
+        return self.factor * (directions if self.norm is None else self.norm.read(directions))
+
     def read(
-        self, direction: Float[Tensor, " d_model"], inner: Float[Tensor, " d_in"]
-    ) -> tuple[Float[Tensor, " d_in"], float]:
-        """Return what `direction` of the stream reads of each number inside, and what it reads of the biases."""
-        before = self.factor * (direction if self.norm is None else self.norm.read(direction))
+        self, directions: Float[Tensor, "row d_model"], inner: Float[Tensor, "row d_in"]
+    ) -> tuple[Float[Tensor, "row d_in"], Float[Tensor, " row"]]:
+        """Return what directions of the stream read of each number inside, and of the biases."""
+        before = self.before(directions)
         with plain_pass(), torch.enable_grad():
             leaf = inner.detach().clone().requires_grad_()
             (weights,) = torch.autograd.grad((self.project(leaf).double() * before).sum(), leaf)
         with plain_pass():
-            bias = float(self.project(torch.zeros_like(inner)).double() @ before)
-        own = 0.0 if self.norm is None else self.factor * float(direction @ self.norm.bias)
+            bias = (self.project(torch.zeros_like(inner)).double() * before).sum(-1)
+        own = 0.0 if self.norm is None else self.factor * (directions @ self.norm.bias)
         return weights.double(), bias + own
 
 
@@ -61,8 +68,8 @@ def sublayer(
     model: ResidualModel,
     component: str,
     layer: int,
-    inner: Float[Tensor, " d_in"],
-    written: Float[Tensor, " d_model"],
+    inner: Float[Tensor, "row d_in"],
+    written: Float[Tensor, "row d_model"],
 ) -> Sublayer:
     """Find out how a sublayer writes; the model's lock is held.
 
@@ -80,8 +87,8 @@ def sublayer(
     """
     best = torch.inf
     post = getattr(model.bridge.blocks[layer], _POST_NORMS[component], None)
-    for module in _matrices(model, component, layer, len(inner)):
-        found = _tried(model, module, post, inner, written)
+    for path, module in _matrices(model, component, layer, inner.shape[-1]):
+        found = _tried(model, path, module, post, inner, written)
         if found.gap <= model.gap_limit:
             return found
         best = min(best, found.gap)
@@ -91,45 +98,52 @@ def sublayer(
     )
 
 
-def _matrices(model: ResidualModel, component: str, layer: int, width: int) -> Iterator[nn.Module]:
+def _matrices(model: ResidualModel, component: str, layer: int, width: int) -> Iterator[tuple[str, nn.Module]]:
     """Yield what may be the sublayer's last matrix: as TransformerLens names it, or any of the block that fits."""
     part, name = _PROJECTIONS[component]
-    named = getattr(getattr(model.bridge.blocks[layer], part, None), name, None)
-    if named is not None:
-        yield named
-    modules = plain_modules(model.bridge.original_model)
-    for module in modules.projections(f"{blocks_path(model)}.{layer}"):
+    own = plain_modules(model.bridge.original_model).own
+    paths = {id(module): path for path, module in own.items()}
+    original = getattr(getattr(model.bridge.blocks[layer], part, None), name, None)
+    while hasattr(original, "original_component"):
+        original = original.original_component
+    if id(original) in paths:
+        yield paths[id(original)], original
+    for path, module in own.items():
         shape = tuple(getattr(module, "weight", torch.empty(0)).shape)
-        if shape in ((model.d_model, width), (width, model.d_model)):
-            yield module
+        inside = path.startswith(f"{blocks_path(model)}.{layer}.")
+        if inside and module is not original and shape in ((model.d_model, width), (width, model.d_model)):
+            yield path, module
 
 
-def _tried(model: ResidualModel, module: nn.Module, post: Any, inner: Tensor, written: Tensor) -> Sublayer:
+def _tried(model: ResidualModel, path: str, module: nn.Module, post: Any, inner: Tensor, written: Tensor) -> Sublayer:
     """Return how a sublayer writes if `module` is its last matrix; the gap tells whether it is."""
 
     def project(x: Tensor) -> Tensor:
-        return module(x.reshape(1, 1, -1)).reshape(-1)
+        return module(x[None])[0]
 
     with plain_pass():
         try:
             projected = project(inner)
         except RuntimeError:  # it takes another width
-            return Sublayer(project, 1.0, None, torch.inf)
+            return Sublayer(project, path, 1.0, None, torch.inf)
     factor, gap = _factor(projected, written)
     if gap <= model.gap_limit or post is None:
-        return Sublayer(project, factor, None, gap)
+        return Sublayer(project, path, factor, None, gap)
     try:
         norm = frozen(post, projected, "norm behind it", model.gap_limit)
     except UnsupportedModelError:
-        return Sublayer(project, factor, None, gap)
+        return Sublayer(project, path, factor, None, gap)
     factor, gap = _factor((norm.of(projected) + norm.bias).to(written), written)
-    return Sublayer(project, factor, norm, gap)
+    return Sublayer(project, path, factor, norm, gap)
 
 
 def _factor(given: Tensor, wanted: Tensor) -> tuple[float, float]:
-    """Return the factor that takes one vector to the other best, and the gap that is left."""
+    """Return the factor that takes some rows to others best, and the largest gap of a row that is left."""
     given, wanted = given.double(), wanted.double()
-    size = float(given @ given)
-    factor = float(given @ wanted) / size if size else 1.0
-    factor = 1.0 if abs(factor - 1.0) < 1e-6 else factor
-    return factor, relative_gap(factor * given, wanted)
+    if given.shape != wanted.shape:
+        return 1.0, torch.inf
+    # Each row counts alike: one with a massive activation must not hide the others.
+    weight = 1 / given.square().sum(-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    factor = float((weight * given * wanted).sum() / (weight * given.square()).sum().clamp_min(1e-300))
+    factor = 1.0 if abs(factor - 1.0) < 1e-6 or not given.any() else factor
+    return factor, worst_gap(*(relative_gap(factor * a, b) for a, b in zip(given, wanted, strict=True)))

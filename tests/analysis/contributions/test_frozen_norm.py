@@ -37,7 +37,7 @@ def test_it_is_the_norm_with_its_scale_held(name: str, d: int) -> None:
             parameter.normal_()
     parts = torch.randn(5, d) * torch.tensor([[1e-2], [1.0], [30.0], [2.0], [0.5]]) + 1.5
     x = parts.sum(0)
-    held = frozen(norm, x, "final norm", 1e-4)
+    held = frozen(norm, x[None], "final norm", 1e-4)
     assert held.centred == ("RMS" not in name and "one plus" not in name)
     with torch.no_grad():
         whole = norm(x).double()
@@ -50,9 +50,18 @@ def test_it_is_the_norm_with_its_scale_held(name: str, d: int) -> None:
     expected = weight * (parts - mean) / (spread + getattr(norm, "eps", 0.0)).sqrt()
     torch.testing.assert_close(held.of(parts), expected.double(), rtol=1e-4, atol=1e-5)
     direction = torch.randn(d)
-    torch.testing.assert_close(held.of(parts) @ direction.double(), parts.double() @ held.read(direction))
+    torch.testing.assert_close(held.of(parts) @ direction.double(), parts.double() @ held.read(direction)[0])
+
+
+def test_each_row_has_its_own_scale() -> None:
+    norm, x = nn.LayerNorm(48), torch.randn(3, 48) * torch.tensor([[0.1], [1.0], [900.0]])
+    held = frozen(norm, x, "final norm", 1e-4)
+    for row, one in enumerate(x):
+        torch.testing.assert_close(held.gain[row], frozen(norm, one[None], "final norm", 1e-4).gain[0])
+    with torch.no_grad():
+        torch.testing.assert_close(held.of(x) + held.bias, norm(x).double(), rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_no_such_norm_is_refused() -> None:
     with pytest.raises(UnsupportedModelError, match="The final norm is neither LayerNorm nor RMSNorm"):
-        frozen(lambda x: torch.tanh(0.3 * x), torch.randn(48), "final norm", 1e-4)
+        frozen(lambda x: torch.tanh(0.3 * x), torch.randn(2, 48), "final norm", 1e-4)
