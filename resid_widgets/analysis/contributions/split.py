@@ -17,6 +17,7 @@ from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.hooks import without_foreign_hooks
 from resid_widgets.models.layers.shapes import layers_with
 from resid_widgets.models.model import ResidualModel
+from resid_widgets.models.reuse.looking import one_layer
 from resid_widgets.models.runs.run import Run
 
 Vectors = Float[Tensor, "row d_model"]
@@ -87,8 +88,8 @@ def along_sources(run: Run, layer: int, positions: Sequence[int], heads: Inside)
     UnsupportedModelError
         If a head's output is more than its pattern times its values (a norm or gate between them).
     """
-    pattern = run.activation("pattern", layer)[:, list(positions)].double()
-    v = run.activation("v", layer).double()  # [pos, kv_head, d_head]
+    pattern = one_layer(run, "pattern", layer)[:, list(positions)].double()
+    v = one_layer(run, "v", layer).double()  # [pos, kv_head, d_head]
     v = v.repeat_interleave(len(pattern) // v.shape[1], dim=1)
     found = (pattern.transpose(0, 1) * torch.einsum("khd,rhd->rhk", v, heads.weights)).cpu().numpy()
     size = np.abs(found).sum((1, 2))

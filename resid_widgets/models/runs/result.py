@@ -140,6 +140,10 @@ class Run(OneProcess):
         """0 .. n_layers - 1."""
         return range(self.model.n_layers)
 
+    def holds(self, component: str) -> bool:
+        """Whether a component is here, so that `activation` needs no pass."""
+        return component in self.components or component in self._more
+
     def tensor(self, component: object, layer: object) -> Tensor:
         """Return one layer's activation, ``[pos, d_model]`` for the stream, on the model's device.
 
