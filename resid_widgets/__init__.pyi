@@ -10,6 +10,9 @@ from .analysis.causal.mediation_map import mediation_map as mediation_map
 from .analysis.causal.rewrites import change_number as change_number
 from .analysis.causal.rewrites import negate as negate
 from .analysis.causal.rewrites import swap as swap
+from .analysis.contributions.along import along as along
+from .analysis.contributions.direct_logit_attribution import direct_logit_attribution as direct_logit_attribution
+from .analysis.contributions.result import Contributions as Contributions
 from .analysis.lens.logit_lens import LogitLens as LogitLens
 from .analysis.lens.logit_lens import logit_lens as logit_lens
 from .analysis.maps.activation_map import ActivationMap as ActivationMap

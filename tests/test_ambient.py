@@ -138,6 +138,13 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "mediation_map": lambda model: rw.mediation_map(model, CLEAN, CORRUPT, METRIC, layers=[1], **QUIET),
     "causal_trace": lambda model: rw.causal_trace(model, CLEAN, "Mary", seeds=2, layers=[1], **QUIET),
     "counterfactual": lambda model: rw.counterfactual(model, CLEAN, rw.swap("Mary", "John"), metric=METRIC).cases[0],
+    "direct_logit_attribution": lambda model: [
+        rw.direct_logit_attribution(run_of(model), METRIC, by) for by in ("component", "source", "neuron")
+    ],
+    "along": lambda model: [
+        rw.along(run_of(model), direction, rw.Site("resid_post", 2, pos=7), "head")
+        for direction in (" Mary", range(128))
+    ],
     "neuron_patterns": patterns,
     "probe": probed,
     "logit_diff": measured(rw.logit_diff(" Mary", " John")),
@@ -176,7 +183,7 @@ COMPUTE_NOTHING = {
     # made by the functions above
     *("ResidualModel", "Run", "Activations", "ActivationMap", "LogitLens", "Ablation", "AblationSweep", "PatchSweep"),
     *("PathPatch", "CausalMediation", "CausalTrace", "Counterfactual", "MediationMap", "NeuronPatterns", "Probe"),
-    "CausalTest",
+    *("CausalTest", "Contributions"),
 }
 
 

@@ -30,11 +30,14 @@ class Directions:
         ``[row]``: what is read where the stream is zero, the norm's own bias and the unembedding's.
     total
         ``[row]``: what the model itself gives, with no norm held.
+    centred
+        Whether the final norm takes off the mean.
     """
 
     vectors: Float[Tensor, "row d_model"]
     bias: Float[Tensor, " row"]
     total: Float[Tensor, " row"]
+    centred: bool
 
 
 def logit_directions(
@@ -78,4 +81,4 @@ def logit_directions(
                 raise InputError.about("metric", label, rule, "Use rw.ablation_sweep for effects on any metric.")
         total = (model.unembed(stream, ids).double() * counts).sum(-1)
     reads = counts @ columns
-    return Directions(norm.read(reads), counts @ offset + reads @ norm.bias, total)
+    return Directions(norm.read(reads), counts @ offset + reads @ norm.bias, total, norm.centred)

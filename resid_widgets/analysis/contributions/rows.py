@@ -11,10 +11,11 @@ from torch import Tensor
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.collecting.batch_plan import BATCH_TOKENS, Plan
 from resid_widgets.models.collecting.batches import Place, read_batch
-from resid_widgets.models.layers.shapes import layers_with, site_shape
+from resid_widgets.models.layers.shapes import site_shape
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.prompt_list import Entry
 from resid_widgets.models.runs.run import Run
+from resid_widgets.sites import STREAM
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,8 @@ class Rows:
     ----------
     model
         Whose stream it is.
+    edited
+        Component and layer where interventions changed the stream itself, beside what attention and MLP write.
     prompts
         ``[row]``: which prompt each is of, from 0.
     positions
@@ -38,6 +41,7 @@ class Rows:
     prompts: tuple[int, ...]
     positions: tuple[int, ...]
     at: Callable[[str, int], Tensor]
+    edited: frozenset[tuple[str, int]] = frozenset()
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -50,7 +54,9 @@ def rows_of_runs(runs: Sequence[Run], positions: Sequence[Sequence[int]]) -> Row
         return torch.cat([run.activation(component, layer)[list(of)] for run, of in zip(runs, positions, strict=True)])
 
     prompts = tuple(n for n, of in enumerate(positions) for _ in of)
-    return Rows(runs[0].model, prompts, tuple(pos for of in positions for pos in of), at)
+    sites = {item.site for run in runs for item in run.interventions if item.site.component in STREAM}
+    edited = frozenset((site.component, site.layer) for site in sites)
+    return Rows(runs[0].model, prompts, tuple(pos for of in positions for pos in of), at, edited)
 
 
 @plain_state()
@@ -58,15 +64,11 @@ def rows_of_prompts(
     model: ResidualModel,
     entries: Sequence[Entry],
     positions: Sequence[Sequence[int]],
-    components: Sequence[str],
+    places: Sequence[Place],
     weights_hash: str,
 ) -> Rows:
-    """Run prompts, those of equal length together, and return positions of them.
-
-    Only these components are there, and only at these positions anything of them is held.
-    """
+    """Run prompts, those of equal length together, and return positions of them. Nothing but `places` is held."""
     plan = Plan.of(model, entries, [tuple(of) for of in positions], BATCH_TOKENS)
-    places: list[Place] = [(name, layer) for name in components for layer in layers_with(model, name)]
     whole: dict[Place, Tensor] = {}
     for batch in range(len(plan.batches)):
         found = read_batch(model, plan.rows(batch), plan.kept(batch), places, weights_hash)

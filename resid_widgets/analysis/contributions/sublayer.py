@@ -19,7 +19,7 @@ from resid_widgets.models.structure import blocks_path, relative_gap, worst_gap
 
 INNER = {"attn_out": "z", "mlp_out": "mlp_post"}
 _PROJECTIONS = {"attn_out": ("attn", "o"), "mlp_out": ("mlp", "out")}
-_POST_NORMS = {"attn_out": "ln1_post", "mlp_out": "ln2_post"}
+POST_NORMS = {"attn_out": "ln1_post", "mlp_out": "ln2_post"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def sublayer(
         If it is no projection with a factor or norm behind it.
     """
     best = torch.inf
-    post = getattr(model.bridge.blocks[layer], _POST_NORMS[component], None)
+    post = getattr(model.bridge.blocks[layer], POST_NORMS[component], None)
     for path, module in _matrices(model, component, layer, inner.shape[-1]):
         found = _tried(model, path, module, post, inner, written)
         if found.gap <= model.gap_limit:

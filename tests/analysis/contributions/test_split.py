@@ -125,8 +125,9 @@ def test_prompts_together_are_as_each_alone(tiny: Any) -> None:
     positions = [(-1 % run.n_pos, 2) for run in runs]
     alone = rows_of_runs(runs, positions)
     names = ("resid_post", "attn_out", "z", "mlp_post")
+    places = [(name, 3) for name in names]
     together = rows_of_prompts(
-        tiny, read_prompts(tiny, prompts, None), positions, names, runs[0].provenance.weights_hash
+        tiny, read_prompts(tiny, prompts, None), positions, places, runs[0].provenance.weights_hash
     )
     assert (
         (together.prompts, together.positions) == (alone.prompts, alone.positions) == ((0, 0, 1, 1, 2, 2), (5, 2) * 3)
