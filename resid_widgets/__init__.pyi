@@ -12,6 +12,8 @@ from .analysis.causal.rewrites import negate as negate
 from .analysis.causal.rewrites import swap as swap
 from .analysis.contributions.along import along as along
 from .analysis.contributions.direct_logit_attribution import direct_logit_attribution as direct_logit_attribution
+from .analysis.contributions.head_contributions import head_contributions as head_contributions
+from .analysis.contributions.heads_result import HeadContributions as HeadContributions
 from .analysis.contributions.result import Contributions as Contributions
 from .analysis.lens.logit_lens import LogitLens as LogitLens
 from .analysis.lens.logit_lens import logit_lens as logit_lens

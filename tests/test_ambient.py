@@ -145,6 +145,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         rw.along(run_of(model), direction, rw.Site("resid_post", 2, pos=7), "head")
         for direction in (" Mary", range(128))
     ],
+    "head_contributions": lambda model: [
+        rw.head_contributions(run_of(model), METRIC, how, progress=False) for how in ("zero", "mean")
+    ],
     "neuron_patterns": patterns,
     "probe": probed,
     "logit_diff": measured(rw.logit_diff(" Mary", " John")),
@@ -183,7 +186,7 @@ COMPUTE_NOTHING = {
     # made by the functions above
     *("ResidualModel", "Run", "Activations", "ActivationMap", "LogitLens", "Ablation", "AblationSweep", "PatchSweep"),
     *("PathPatch", "CausalMediation", "CausalTrace", "Counterfactual", "MediationMap", "NeuronPatterns", "Probe"),
-    *("CausalTest", "Contributions"),
+    *("CausalTest", "Contributions", "HeadContributions"),
 }
 
 

@@ -12,10 +12,11 @@ from resid_widgets.analysis.contributions.direction import Weights
 from resid_widgets.analysis.contributions.parts import BY, writers_before
 from resid_widgets.analysis.contributions.sublayer import INNER, POST_NORMS, Sublayer
 from resid_widgets.models.layers.shapes import site_shape
+from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
 from resid_widgets.sites import Site
 
-_FROZEN = '''\
+FROZEN = '''\
 def frozen(norm, x, centred):
     """Return a norm with its scale held at the value for x, as x -> gain * (x - mean) + bias."""
     def call(v):
@@ -88,8 +89,8 @@ def contributions_code(
         "with torch.no_grad():",
         "    _, cache = bridge.run_with_cache(tokens)",
         "",
-        _FROZEN,
-        *([_MODULES] if opened else []),
+        FROZEN,
+        *([MODULES] if opened else []),
         f"positions = {list(positions)}",
         "values = 0",
         "for pos in positions:",
@@ -102,12 +103,22 @@ def contributions_code(
     return "\n".join(lines)
 
 
-_MODULES = """\
+MODULES = """\
 def plain(name):
     return ".".join(part for part in name.split(".") if part != "_original_component")
 
 modules = {plain(name): module for name, module in bridge.original_model.named_modules()}
 """
+
+
+def sublayers_code(model: ResidualModel, component: str, opened: Mapping[int, Sublayer]) -> str:
+    """Return by layer the last matrix' name, a factor, the norm behind it, and the shape of what is inside.
+
+    Of the norm, whether it takes off the mean; None where there is none.
+    """
+    shapes = {layer: tuple(site_shape(model, INNER[component], layer)) for layer in opened}
+    how = {layer: (of.path, of.factor, of.norm and of.norm.centred, shapes[layer]) for layer, of in opened.items()}
+    return repr(how)
 
 
 def _split(run: Run, site: Site, by: str, layers: Sequence[int], opened: Mapping[int, Sublayer]) -> list[str]:
@@ -125,10 +136,7 @@ def _split(run: Run, site: Site, by: str, layers: Sequence[int], opened: Mapping
         ]
     component = str(BY[by])
     inner = model.hook_name(INNER[component], 0).replace(".0.", ".{layer}.")
-    how = {
-        layer: (each.path, each.factor, each.norm and each.norm.centred, site_shape(model, INNER[component], layer))
-        for layer, each in opened.items()
-    }
+    how = sublayers_code(model, component, opened)
     parts = {
         "neuron": "parts = weights * inner.double()",
         "head": "parts = (weights * inner.double()).sum(-1)",

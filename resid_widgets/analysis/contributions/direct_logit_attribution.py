@@ -11,7 +11,7 @@ from resid_widgets.analysis.contributions.given import given
 from resid_widgets.analysis.contributions.parts import layers_of, writers_before
 from resid_widgets.analysis.contributions.result import Contributions
 from resid_widgets.analysis.grid import with_options
-from resid_widgets.analysis.metrics import logit, require_metric
+from resid_widgets.analysis.metrics import Metric, logit, require_metric
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.sites import Site
@@ -75,11 +75,7 @@ def direct_logit_attribution(
     As in Elhage et al. (2021), "A Mathematical Framework for Transformer Circuits", and ``ActivationCache.logit_attrs``
     of TransformerLens. A sublayer that writes through a norm (Gemma 2, OLMo 2) is split with that norm held as well.
     """
-    metric = require_metric(metric)
-    if not metric.coefficients:
-        rule = "it is not linear in the logits, so that no parts add up to it"
-        remedy = "Use rw.logit_diff(answer, foil), rw.logit or rw.weighted_logits; rw.ablation_sweep takes any metric."
-        raise InputError.about("metric", metric.kind, rule, remedy)
+    metric = require_linear(metric)
     if pos is not None:
         metric = replace(metric, pos=logit(0, pos).pos)
     of = given(run, prompts, bos, metric)
@@ -110,6 +106,22 @@ def direct_logit_attribution(
         if of.count == 1
         else _MANY,
     )
+
+
+def require_linear(metric: object) -> Metric:
+    """Return `metric` if it is one, and linear in the logits.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    metric = require_metric(metric)
+    if not metric.coefficients:
+        rule = "it is not linear in the logits, so that no parts add up to it"
+        remedy = "Use rw.logit_diff(answer, foil), rw.logit or rw.weighted_logits; rw.ablation_sweep takes any metric."
+        raise InputError.about("metric", metric.kind, rule, remedy)
+    return metric
 
 
 _MANY = "# The mean over prompts of what rw.direct_logit_attribution(run, metric, ...).code() gives for each of them.\n"

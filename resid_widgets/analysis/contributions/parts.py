@@ -80,6 +80,9 @@ def layers_of(model: ResidualModel, by: object, layers: Any, writers: Sequence[t
     if component is not None:
         require_offered(model, INNER[component])
     inside = [n for n in written if component is None or n in layers_inside(model, component)]
+    if not inside:
+        rule = "nothing has written there but the embedding"
+        raise InputError.about("by", by, rule, "Use by='component', or a site higher up.")
     if layers is None:
         return tuple(inside)
     chosen = [whole_number("layers", item, 0, model.n_layers - 1, _SOME) for item in several_whole(layers) or (None,)]

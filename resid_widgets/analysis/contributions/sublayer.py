@@ -46,6 +46,12 @@ class Sublayer:
     norm: FrozenNorm | None
     gap: float
 
+    @plain_pass()
+    def part(self, inner: Float[Tensor, "row d_in"]) -> Float[Tensor, "row d_model"]:
+        """Return what some of the numbers inside, the others 0, add to the stream; the bias is no part of it."""
+        projected = (self.project(inner) - self.project(torch.zeros_like(inner))).double()
+        return self.factor * (projected if self.norm is None else self.norm.of(projected))
+
     def before(self, directions: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
         """Return what directions of the stream read of the matrix' output."""
         return self.factor * (directions if self.norm is None else self.norm.read(directions))
