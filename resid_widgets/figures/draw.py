@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from resid_widgets.analysis.causal.causal_mediation import CausalMediation
 from resid_widgets.analysis.causal.counterfactual import Counterfactual
+from resid_widgets.analysis.contributions.heads_result import HeadContributions
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.neurons.map import NeuronMap
 from resid_widgets.analysis.neurons.result import NeuronPatterns
@@ -16,6 +17,7 @@ from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult
 from resid_widgets.figures.curves import draw_curves
 from resid_widgets.figures.grid import draw_grid
+from resid_widgets.figures.heads import draw_heads
 from resid_widgets.figures.neurons import draw_neurons
 from resid_widgets.figures.panels import draw_cases, draw_effects
 from resid_widgets.figures.sizes import draw_sizes
@@ -40,6 +42,7 @@ draw.register(NeuronPatterns, draw_neurons)
 draw.register(NeuronMap, lambda result: draw_neurons(result.as_patterns()))
 draw.register(Probe, draw_curves)
 draw.register(CausalTest, draw_sizes)
+draw.register(HeadContributions, draw_heads)
 
 
 @draw.register

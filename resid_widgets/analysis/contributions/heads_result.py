@@ -66,7 +66,8 @@ class HeadContributions(Result):
         per_position = ["norm", "share", "cosine", "source", "source_share"]
         table = self.heads[["norm", "share", "cosine"]].mean("pos").to_dataframe()
         effects = [name for name in self.heads if name not in per_position]
-        table[effects] = self.heads[effects].to_dataframe()[effects]
+        for name in effects:
+            table[name] = self.heads[name].to_series()
         table = table.dropna(subset=["norm"])
         by = table["causal"].abs() if "causal" in table else table["norm"]
         return table.loc[by.sort_values(ascending=False, kind="stable").index].reset_index()
