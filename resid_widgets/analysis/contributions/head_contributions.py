@@ -17,12 +17,14 @@ from resid_widgets.analysis.contributions.heads_code import heads_code
 from resid_widgets.analysis.contributions.heads_result import HeadContributions, told
 from resid_widgets.analysis.contributions.rows import rows_of_runs
 from resid_widgets.analysis.contributions.split import along_inside
+from resid_widgets.analysis.contributions.sublayer import block_modules
 from resid_widgets.analysis.grid import visible_tokens, with_options
 from resid_widgets.analysis.metrics import Metric
 from resid_widgets.analysis.sweeps.ablation_sweep import AblationSweep, ablation_sweep
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.components import require_offered
+from resid_widgets.models.hooks import without_foreign_hooks
 from resid_widgets.models.layers.shapes import layers_with
 from resid_widgets.models.reuse.edits import unmarked
 from resid_widgets.models.runs.run import Run
@@ -83,7 +85,8 @@ def head_contributions(
         metric = require_linear(metric)
         sweep = ablation_sweep(run, metric, "z", how, layers=layers, progress=progress, stop=stop)
         checks += [check for check in sweep.checks if check.name not in {each.name for each in checks}]
-    writes = {layer: head_writes(run, layer) for layer in layers}
+    modules = block_modules(model)
+    writes = {layer: head_writes(run, layer, modules) for layer in layers}
     gap = max(each.sublayer.gap for each in writes.values())
     checks.append(Check.gap("heads = attention", gap, model.gap_limit, "heads + bias = what attention adds"))
     if any(each.source is None for each in writes.values()):
@@ -161,8 +164,9 @@ def _direct(run: Run, metric: Metric, layers: tuple[int, ...], how: str, widest:
     end = rows.at("resid_post", run.model.n_layers - 1)
     read = logit_directions(run.model, end, [of.weights[0]] * len(rows), of.label)
     found = np.full((len(layers), widest), np.nan)
-    for place, layer in enumerate(layers):
-        inside = along_inside(rows, "attn_out", layer, read.vectors)
+    with run.model.lock, without_foreign_hooks(run.model):
+        opened = [along_inside(rows, "attn_out", layer, read.vectors) for layer in layers]
+    for place, (layer, inside) in enumerate(zip(layers, opened, strict=True)):
         effects = inside.values
         if how == "mean":
             origin = run if run.base is None else run.base

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from resid_widgets.analysis.contributions.sublayer import Sublayer, sublayer
 from resid_widgets.analysis.grid import lengths
@@ -46,8 +47,13 @@ class HeadWrites:
     sublayer: Sublayer
 
 
-def head_writes(run: Run, layer: int) -> HeadWrites:
+def head_writes(run: Run, layer: int, modules: Sequence[Mapping[str, nn.Module]]) -> HeadWrites:
     """Measure what the heads of a layer write.
+
+    Parameters
+    ----------
+    modules
+        See `resid_widgets.analysis.contributions.sublayer.block_modules`.
 
     Raises
     ------
@@ -62,7 +68,7 @@ def head_writes(run: Run, layer: int) -> HeadWrites:
     n_heads = z.shape[1]
     found = {name: np.zeros((n_heads, run.n_pos)) for name in ("norm", "share", "cosine")}
     with run.model.lock, without_foreign_hooks(run.model):
-        how = sublayer(run.model, "attn_out", layer, z.flatten(1), written)
+        how = sublayer(run.model, "attn_out", layer, z.flatten(1), written, modules)
         for head in range(n_heads):
             part = how.part(_alone(z, head).flatten(1))
             size = lengths(part)

@@ -16,6 +16,7 @@ from resid_widgets.analysis.contributions.split import along_component, along_in
 from resid_widgets.analysis.contributions.sublayer import INNER, Sublayer
 from resid_widgets.errors import InputError
 from resid_widgets.models.components import require_offered
+from resid_widgets.models.hooks import without_foreign_hooks
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.runs.run import Run
 from resid_widgets.sites import STREAM, WRITES, Site
@@ -132,7 +133,8 @@ def parts_along(
         values = [sum((whole.pop(name) for name in named[layer]), np.zeros(n)) for layer in layers]
         return Parts(np.stack(values, axis=1), ("layer",), {"layer": list(layers)}, whole, {})
     component = str(BY[by])
-    opened = {layer: along_inside(rows, component, layer, vectors) for layer in layers}
+    with rows.model.lock, without_foreign_hooks(rows.model):
+        opened = {layer: along_inside(rows, component, layer, vectors) for layer in layers}
     part = "neuron" if by == "neuron" else "head"
     widest = max(inside.values.shape[1] for inside in opened.values())
     shape = (n, len(layers), widest) + ((run.n_pos,) if by == "source" and run is not None else ())

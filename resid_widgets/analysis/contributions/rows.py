@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from resid_widgets.analysis.contributions.sublayer import block_modules
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.collecting.batch_plan import BATCH_TOKENS, Plan
 from resid_widgets.models.collecting.batches import Place, read_batch
@@ -42,6 +44,11 @@ class Rows:
     positions: tuple[int, ...]
     at: Callable[[str, int], Tensor]
     edited: frozenset[tuple[str, int]] = frozenset()
+
+    @cached_property
+    def modules(self) -> list[dict[str, nn.Module]]:
+        """Those of each block, looked up once."""
+        return block_modules(self.model)
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -14,7 +14,6 @@ from torch import Tensor
 from resid_widgets.analysis.contributions.rows import Rows
 from resid_widgets.analysis.contributions.sublayer import INNER, Sublayer, sublayer
 from resid_widgets.errors import UnsupportedModelError
-from resid_widgets.models.hooks import without_foreign_hooks
 from resid_widgets.models.layers.shapes import layers_with
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.reuse.looking import one_layer
@@ -53,6 +52,8 @@ def along_component(rows: Rows, component: str, layer: int, vectors: Vectors) ->
 def along_inside(rows: Rows, component: str, layer: int, vectors: Vectors) -> Inside:
     """Return what the heads (``attn_out``) or neurons (``mlp_out``) of a layer have written along directions.
 
+    The model's lock is held, and foreign hooks are put aside.
+
     Raises
     ------
     InputError
@@ -62,9 +63,8 @@ def along_inside(rows: Rows, component: str, layer: int, vectors: Vectors) -> In
     """
     inner = rows.at(INNER[component], layer)
     written = rows.at(component, layer)
-    with rows.model.lock, without_foreign_hooks(rows.model):
-        found = sublayer(rows.model, component, layer, inner.flatten(1), written)
-        weights, bias = found.read(vectors, inner.flatten(1))
+    found = sublayer(rows.model, component, layer, inner.flatten(1), written, rows.modules)
+    weights, bias = found.read(vectors, inner.flatten(1))
     weights = weights.reshape(inner.shape)
     parts = weights * inner.double()
     values = parts.sum(-1) if component == "attn_out" else parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,7 @@ def sublayer(
     layer: int,
     inner: Float[Tensor, "row d_in"],
     written: Float[Tensor, "row d_model"],
+    modules: Sequence[Mapping[str, nn.Module]] | None = None,
 ) -> Sublayer:
     """Find out how a sublayer writes; the model's lock is held.
 
@@ -85,6 +86,8 @@ def sublayer(
         ``attn_out`` or ``mlp_out``.
     inner, written
         What stands in its heads or neurons, and what it adds to the stream there.
+    modules
+        `block_modules`, for who asks for many layers.
 
     Raises
     ------
@@ -93,7 +96,8 @@ def sublayer(
     """
     best = torch.inf
     post = getattr(model.bridge.blocks[layer], POST_NORMS[component], None)
-    for path, module in _matrices(model, component, layer, inner.shape[-1]):
+    modules = block_modules(model) if modules is None else modules
+    for path, module in _matrices(model, component, layer, inner.shape[-1], modules[layer]):
         found = _tried(model, path, module, post, inner, written)
         if found.gap <= model.gap_limit:
             return found
@@ -104,20 +108,30 @@ def sublayer(
     )
 
 
-def _matrices(model: ResidualModel, component: str, layer: int, width: int) -> Iterator[tuple[str, nn.Module]]:
+def block_modules(model: ResidualModel) -> list[dict[str, nn.Module]]:
+    """Return the modules of each block of the Hugging Face model by their own names."""
+    path, found = f"{blocks_path(model)}.", [{} for _ in range(model.n_layers)]
+    for name, module in plain_modules(model.bridge.original_model).own.items():
+        layer = name.removeprefix(path).partition(".")[0]
+        if name.startswith(path) and layer.isdigit():
+            found[int(layer)][name] = module
+    return found
+
+
+def _matrices(
+    model: ResidualModel, component: str, layer: int, width: int, modules: Mapping[str, nn.Module]
+) -> Iterator[tuple[str, nn.Module]]:
     """Yield what may be the sublayer's last matrix: as TransformerLens names it, or any of the block that fits."""
     part, name = _PROJECTIONS[component]
-    own = plain_modules(model.bridge.original_model).own
-    paths = {id(module): path for path, module in own.items()}
+    paths = {id(module): path for path, module in modules.items()}
     original = getattr(getattr(model.bridge.blocks[layer], part, None), name, None)
     while hasattr(original, "original_component"):
         original = original.original_component
     if id(original) in paths:
         yield paths[id(original)], original
-    for path, module in own.items():
+    for path, module in modules.items():
         shape = tuple(getattr(module, "weight", torch.empty(0)).shape)
-        inside = path.startswith(f"{blocks_path(model)}.{layer}.")
-        if inside and module is not original and shape in ((model.d_model, width), (width, model.d_model)):
+        if module is not original and shape in ((model.d_model, width), (width, model.d_model)):
             yield path, module
 
 

@@ -18,6 +18,7 @@ from resid_widgets.analysis.contributions.split import (
     layers_inside,
 )
 from resid_widgets.errors import ResidWidgetsError
+from resid_widgets.models.hooks import without_foreign_hooks
 from resid_widgets.models.loading.load_model import load_model
 from resid_widgets.models.prompt_list import read_prompts
 from tests.architectures import ALL, REFUSED, build
@@ -49,6 +50,11 @@ def components(run: Any, rows: Any, vectors: Any) -> dict[str, Any]:
     return {name: along_component(rows, *place, vectors) for name, place in places.items()}
 
 
+def inside_of(rows: Any, *place: Any) -> Any:
+    with rows.model.lock, without_foreign_hooks(rows.model):
+        return along_inside(rows, *place)
+
+
 def test_parts_and_bias_are_the_metric(recorded: tuple[str, Any]) -> None:
     _, run = recorded
     for metric in (rw.logit_diff(11, 40), rw.logit_diff(17, 5, pos=[3, -1]), rw.logit(8), rw.weighted_logits({8: 2})):
@@ -67,7 +73,7 @@ def test_heads_and_neurons_are_their_sublayer(recorded: tuple[str, Any]) -> None
     assert layers_inside(run.model, "attn_out"), family
     for component in ("attn_out", "mlp_out"):
         for layer in layers_inside(run.model, component):
-            inside = along_inside(rows, component, layer, found.vectors)
+            inside = inside_of(rows, component, layer, found.vectors)
             size = np.maximum(np.abs(inside.values).sum(-1), 1e-3)
             gaps = np.abs(inside.values.sum(-1) + inside.bias - whole[f"{layer}.{component}"]) / size
             assert gaps.max() <= 1e-4
@@ -82,12 +88,12 @@ def test_sources_are_their_head(recorded: tuple[str, Any]) -> None:
     family, run = recorded
     rows, found = at(run, rw.logit_diff(11, 40, pos=[7, -1]))
     if family in NORMED_VALUES | NO_VALUES:
-        heads = along_inside(rows, "attn_out", 0, found.vectors)
+        heads = inside_of(rows, "attn_out", 0, found.vectors)
         with pytest.raises(ResidWidgetsError, match=r"not their pattern times their values|has any"):
             along_sources(run, 0, rows.positions, heads)
         return
     for layer in layers_inside(run.model, "attn_out"):
-        heads = along_inside(rows, "attn_out", layer, found.vectors)
+        heads = inside_of(rows, "attn_out", layer, found.vectors)
         sources = along_sources(run, layer, rows.positions, heads)
         np.testing.assert_allclose(sources.sum(-1), heads.values, atol=1e-4 * max(np.abs(heads.values).max(), 1e-3))
 
