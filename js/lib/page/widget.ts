@@ -14,6 +14,7 @@ import { watchKernel } from "../wire/liveness";
 import type {
   Address,
   Answer,
+  Control,
   ControlValue,
   ExportFormat,
   Frame,
@@ -95,6 +96,7 @@ class WidgetView {
         this.#select(at, edits);
       },
       region: (...[places]: Parameters<Parameters<MakePart>[0]["region"]>) => this.#editing.fill(places),
+      set: (control: string, value: ControlValue) => this.#set(control, value),
       signal,
     };
     this.#parts = Object.entries(parts).map(([name, make]) => make(own, name));
@@ -158,6 +160,7 @@ class WidgetView {
       edited: this.#editing.shown(this.model.get("edited") ?? []),
       editable: this.#editing.possible,
       cut: this.#cut,
+      control: (name) => this.#controlsNow.find((control) => control.name === name)?.value,
     });
     this.#inner.show(this.model.get("inner") ?? null);
     this.#header();
@@ -282,12 +285,15 @@ class WidgetView {
 
   // What is shown around the parts.
 
-  #header(): void {
-    const controls = (this.model.get("controls") ?? []).map((control) => ({
+  get #controlsNow(): Control[] {
+    return (this.model.get("controls") ?? []).map((control) => ({
       ...control,
       value: this.#claims.value(`set ${control.name}`, control.value),
     }));
-    this.#controls.update(controls, this.#cut);
+  }
+
+  #header(): void {
+    this.#controls.update(this.#controlsNow, this.#cut);
     this.#actions.update(this.model.get("actions") ?? [], this.#cut);
     const ask = (format: ExportFormat) =>
       void this.#channel.ask({ kind: "export", format }, { failed: (text) => this.#fail(text) });
