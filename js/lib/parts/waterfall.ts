@@ -10,13 +10,14 @@ import { Tooltip } from "../page/tooltip";
 import type { Address, Writes } from "../wire/model";
 import { same } from "../wire/optimistic";
 import { treeKey } from "./tree_keys";
-import { axis, jointLines, pictureOf, rowOf } from "./waterfall_drawn";
+import { axis, jointLines, pictureOf, rowsOf } from "./waterfall_drawn";
 import {
   arrived,
   domain,
   type Shown,
   selected,
   signed,
+  signedIn,
   visible,
   type WaterfallData,
   waterfallCsv,
@@ -79,7 +80,7 @@ export const waterfall: MakePart = ({ select, set, signal }, name) => {
     const chosen = selected(bars, selection);
     const known = bar(cursor) ? cursor : (chosen?.key ?? bars[0]?.key ?? null);
     const ends = domain(bars);
-    rows.replaceChildren(...bars.map((each, n) => rowOf(each, n === bars.length - 1, ends, arrived(bars, each), cut)));
+    rows.replaceChildren(...rowsOf(bars, ends, cut));
     lines.replaceChildren(jointLines(bars, data.shape, ends));
     scale.replaceChildren(axis(ends, data.units));
     tree.setAttribute("aria-label", `${data.label}, by what has written it`);
@@ -240,8 +241,9 @@ const rootOf = (el: HTMLElement): Document | ShadowRoot => el.getRootNode() as D
 /** Tokens that a part promotes and suppresses most; bars are relative to the largest. */
 function along({ told: [heading, token, units], tokens }: Writes): HTMLElement {
   const most = Math.max(...tokens.map(({ value }) => Math.abs(value)));
+  const told = signedIn(tokens);
   const list = tokens.map(({ token, value }) =>
-    barRow(token, Math.abs(value) / most, signed(value), value < 0 ? "rw-minus" : "rw-plus"),
+    barRow(token, Math.abs(value) / most, told(value), value < 0 ? "rw-minus" : "rw-plus"),
   );
   return h(
     "div",

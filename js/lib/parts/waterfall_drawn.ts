@@ -2,7 +2,7 @@
 import { tickText } from "../canvas/number";
 import { printable } from "../canvas/text";
 import { h } from "../dom/dom";
-import { joints, type Shown, signed, ticks, type WaterfallData, whisker } from "./waterfall_layout";
+import { arrived, joints, type Shown, signedIn, ticks, type WaterfallData, whisker } from "./waterfall_layout";
 
 type Ends = readonly [number, number];
 
@@ -11,10 +11,21 @@ const TICKS = 5;
 /** A share of the scale, as CSS takes it. */
 const at = ([low, high]: Ends, value: number): string => `${(100 * (value - low)) / (high - low)}%`;
 
-/** @param here whether what is in an open bar has come */
-export function rowOf(bar: Shown, total: boolean, ends: Ends, here: boolean, cut: boolean): HTMLElement {
+/**
+ * The rows of all bars.
+ * @param cut there is no Python to ask
+ */
+export function rowsOf(bars: readonly Shown[], ends: Ends, cut: boolean): HTMLElement[] {
+  const signed = signedIn(bars);
+  return bars.map((bar, n) => {
+    const total = n === bars.length - 1;
+    const value = total ? signed(bar.value).replace("+", "") : signed(bar.value);
+    return rowOf(bar, value, total, ends, arrived(bars, bar), cut);
+  });
+}
+
+function rowOf(bar: Shown, value: string, total: boolean, ends: Ends, here: boolean, cut: boolean): HTMLElement {
   const name = printable(bar.name);
-  const value = total ? signed(bar.value).replace("+", "") : signed(bar.value);
   const closed = bar.opens === "ask" && cut;
   const twist = h(
     "span",
@@ -67,7 +78,7 @@ export function jointLines(bars: readonly Shown[], shape: WaterfallData["shape"]
     out.append(line);
   }
   for (const [value, upper, lower] of joints(bars, shape)) {
-    const line = h("span", "rw-fall-joint");
+    const line = h("span", lower - upper > 1 ? "rw-fall-joint rw-around" : "rw-fall-joint");
     line.style.left = at(ends, value);
     line.style.top = `${(100 * (upper + 0.5)) / bars.length}%`;
     line.style.height = `${(100 * (lower - upper)) / bars.length}%`;

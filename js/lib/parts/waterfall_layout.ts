@@ -80,7 +80,7 @@ export function domain(bars: readonly Shown[]): [number, number] {
 
 /** Round numbers from one end of a scale to the other, about `wanted` of them. */
 export function ticks([low, high]: readonly [number, number], wanted: number): number[] {
-  const rough = (high - low) / Math.max(1, wanted);
+  const rough = (high - low) / Math.max(1, wanted) / 1.5;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = ([1, 2, 5, 10].find((n) => n * power >= rough * 0.999) ?? 10) * power;
   const out: number[] = [];
@@ -88,7 +88,7 @@ export function ticks([low, high]: readonly [number, number], wanted: number): n
   return out;
 }
 
-/** Where one bar ends and the next one beside it begins: [x, upper row, lower row]. None in bars from zero. */
+/** Where one bar ends and the next one beside it begins, as [x, upper row, lower row]. None in bars from zero. */
 export function joints(bars: readonly Shown[], shape: WaterfallData["shape"]): [number, number, number][] {
   if (shape === "bars") return [];
   const out: [number, number, number][] = [];
@@ -99,11 +99,19 @@ export function joints(bars: readonly Shown[], shape: WaterfallData["shape"]): [
   return out;
 }
 
-/** A contribution with its sign. */
-export const signed = (value: number): string => {
-  const text = Math.abs(value) >= 0.005 && Math.abs(value) < 1000 ? value.toFixed(2) : numberText(value, 2);
-  return (value > 0 ? "+" : "") + text.replace("-", "\u2212");
-};
+/** One contribution alone. */
+export const signed = (value: number): string => (value > 0 ? "+" : "") + numberText(value, 4);
+
+/** How contributions are written beside each other: with a sign, to about a thousandth of the largest of them. */
+export function signedIn(bars: readonly { value: number }[]): (value: number) => string {
+  const most = Math.max(...bars.map(({ value }) => Math.abs(value)).filter(Number.isFinite), 0);
+  const digits = most > 0 ? Math.max(most < 1000 ? 1 : 0, Math.min(9, 2 - Math.floor(Math.log10(most)))) : 2;
+  return (value) => {
+    const text = value.toFixed(digits).replace("-", "\u2212");
+    const none = Number(value.toFixed(digits)) === 0;
+    return none ? text.replace("\u2212", "") : value > 0 ? `+${text}` : text;
+  };
+}
 
 /** Of those on show the bar that says most of an address, or nothing. */
 export function selected(bars: readonly Shown[], at: Address): Shown | null {

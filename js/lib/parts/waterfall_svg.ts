@@ -3,7 +3,7 @@ import { tickText } from "../canvas/number";
 import { escaped, tag } from "../canvas/svg";
 import { ellipsize, type Measure, printable } from "../canvas/text";
 import type { Colours } from "../dom/theme";
-import { domain, joints, type Shown, signed, ticks, type WaterfallData, whisker } from "./waterfall_layout";
+import { domain, joints, type Shown, signedIn, ticks, type WaterfallData, whisker } from "./waterfall_layout";
 
 const [ROW, NAMES, LANE, NUMBERS, PAD, FONT] = [22, 220, 480, 80, 12, 12];
 
@@ -19,6 +19,7 @@ export function waterfallSvg(data: WaterfallData, bars: readonly Shown[], colour
   const bottom = PAD + bars.length * ROW;
   const line = (x1: number, y1: number, x2: number, y2: number, stroke: string) =>
     tag("line", { x1, y1, x2, y2, stroke, "stroke-width": 1 });
+  const signed = signedIn(bars);
   const middle = { "dominant-baseline": "middle" };
   const out = [tag("rect", { width, height, fill: colours.bg })];
   for (const value of ticks([low, high], 6)) {
@@ -39,7 +40,7 @@ export function waterfallSvg(data: WaterfallData, bars: readonly Shown[], colour
     ),
   );
   for (const [value, upper, lower] of joints(bars, data.shape))
-    out.push(line(x(value), y(upper), x(value), y(lower), colours.dim));
+    out.push(line(x(value), y(upper), x(value), y(lower), lower - upper > 1 ? colours.line : colours.dim));
   bars.forEach((bar, row) => {
     const total = row === bars.length - 1;
     const fill = total ? colours.accent : bar.value < 0 ? MINUS : PLUS;

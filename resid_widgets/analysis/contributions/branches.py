@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from resid_widgets.analysis.contributions.known import Known
 from resid_widgets.analysis.contributions.result import Contributions
@@ -11,6 +12,9 @@ from resid_widgets.analysis.contributions.tree import SMALL, Amount, Part, folde
 
 VIEWS = ("component", "layer", "head", "neuron")
 """What the bars are of, before any is opened."""
+
+AXES = ("layer", "head", "neuron", "pos", "component", "part")
+"""Names of an address, see `Part.at`."""
 
 EDITS = {"edit_before": "put in before", "edit": "put in"}
 """What interventions have put into the stream itself."""
@@ -34,6 +38,33 @@ class Tree:
     total: Part
     limit: float
 
+    def __iter__(self) -> Iterator[Part]:
+        """Yield every part, each before what it consists of, the total last."""
+        waiting = [self.total, *reversed(self.parts)]
+        while waiting:
+            part = waiting.pop()
+            yield part
+            waiting += reversed(part.parts)
+
+    @cached_property
+    def axes(self) -> dict[str, list[int | str]]:
+        """The names of an address here, with what each can be."""
+        found: dict[str, dict[int | str, None]] = {name: {} for name in AXES}
+        for part in self:
+            for name, value in part.at.items():
+                found[name][value] = None
+        numbers = ("layer", "head", "neuron", "pos")
+        return {name: sorted(of) if name in numbers else list(of) for name, of in found.items()}  # type: ignore[type-var]
+
+    def at(self, address: Mapping[str, int | str]) -> Part | None:
+        """Return the part that an address names; None where it is not known."""
+        best: Part | None = None
+        for part in self:
+            named = part.at.items() <= address.items()
+            if named and (best is None or len(part.at) >= len(best.at)):
+                best = part
+        return best
+
 
 def tree_of(results: Sequence[Contributions], by: str, asks: Mapping[str, Sequence[int]] | None = None) -> Tree:
     """Return the tree of some contributions to one number.
@@ -50,7 +81,8 @@ def tree_of(results: Sequence[Contributions], by: str, asks: Mapping[str, Sequen
     first = results[0]
     grower = _Grower(Known.of(results), SMALL * abs(first.total), asks or {})
     totals = first.totals.values if len(first.totals) > 1 else None
-    total = Part("total", first.label, ("total", first.label, ""), {"part": "total"}, Amount(first.total, totals))
+    name = first.label.removeprefix("logit difference ")
+    total = Part("total", name, ("total", first.label, ""), {"part": "total"}, Amount(first.total, totals))
     return Tree(grower.top(by, first.bias), total, grower.limit)
 
 
@@ -64,7 +96,7 @@ class _Grower:
         known = self.known
         beneath = [self._whole(name, known.components[name]) for name in known.components if "." not in name]
         layers = [part for layer in known.written for part in self._layer(layer, by)]
-        ends = [Part("bias", "bias", ("bias", "of final norm and unembedding", ""), {"part": "bias"}, Amount(bias))]
+        ends = [Part("bias", "bias", ("bias", "final norm and unembedding", ""), {"part": "bias"}, Amount(bias))]
         return (*folded([*beneath, *layers], self.limit, "", ""), *(ends if bias else []))
 
     def _whole(self, name: str, amount: Amount) -> Part:
@@ -76,7 +108,7 @@ class _Grower:
         inside = [self._piece(layer, name, alone=by != "layer") for name in self.known.pieces(layer)]
         if by == "layer" or not inside:
             amount = self.known.layers.get(layer) or total_of([part.amount for part in inside])
-            told = ("layer", f"{layer}", "all that it writes")
+            told = (f"layer {layer}", "attention and MLP", "")
             return [Part(f"layer.{layer}", f"layer {layer}", told, {"layer": layer}, amount, tuple(inside))]
         opened = {"head": "attn_out", "neuron": "mlp_out"}.get(by)
         flat = [(part.parts if part.key == f"{layer}.{opened}" and part.parts else (part,)) for part in inside]
@@ -122,7 +154,7 @@ class _Grower:
         for pos, amount in enumerate(self.known.sources.get((layer, head), ())):
             token = tokens[pos] if tokens else f"position {pos}"
             again = f" {pos}" if tokens and tokens.count(token) > 1 else ""
-            told = (f"head {layer}.{head} from", token, f"position {pos}" if tokens else "")
+            told = (f"head {layer}.{head} reads", token, f"position {pos}" if tokens else "")
             at = {"layer": layer, "head": head, "pos": pos}
             parts.append(Part(f"{key}.pos.{pos}", f"← {token}{again}", told, at, amount))
         asks = "" if parts or layer not in self.asks.get("head", ()) else "source"

@@ -70,7 +70,7 @@ class OpenedContributions(Result):
     @property
     def sentence(self) -> str:
         """What it shows, and what it does not prove."""
-        folded = f" Bars under {self.tree.limit:.2g} are summed as others." if _has_others(self.tree) else ""
+        folded = f" Bars under {self.tree.limit:.2g} are summed as others." if any(part.key.endswith("others") for part in self.tree) else ""
         return self.first.sentence.replace(f"What each {self.first.by} ", "What each part ", 1) + folded
 
     def code(self) -> str:
@@ -90,16 +90,6 @@ class OpenedContributions(Result):
         table = pd.DataFrame(rows)
         numbers = dict.fromkeys(("layer", "head", "neuron", "pos"), "Int64")
         return table.astype({**numbers, "low": "float64", "high": "float64"})
-
-
-def _has_others(tree: Tree) -> bool:
-    waiting = list(tree.parts)
-    while waiting:
-        part = waiting.pop()
-        if part.key.endswith("others"):
-            return True
-        waiting += part.parts
-    return False
 
 
 def opened_contributions(
@@ -131,9 +121,20 @@ def opened_contributions(
     )
 
 
-def view_of(result: Contributions) -> str:
-    """Return what the bars of one result are of at first."""
-    return "layer" if result.by in ("component", "layer", "source") else result.by
+VIEWS_OF = {
+    "component": ("layer", "component"),
+    "layer": ("layer",),
+    "head": ("head", "layer", "component"),
+    "source": ("layer", "component", "head"),
+    "neuron": ("neuron", "layer", "component"),
+}
+"""What the bars of one result can be of, by what it is split by; the first is that at first."""
+
+
+def as_opened(result: Contributions) -> OpenedContributions:
+    """Return one result as bars, none of them open."""
+    by = VIEWS_OF[result.by][0] if result.by != "component" else "component"
+    return opened_contributions([result], by)
 
 
 def _worst(results: Sequence[Contributions]) -> tuple[Check, ...]:
