@@ -65,7 +65,7 @@ def draw_opened(result: OpenedContributions) -> Figure:
             annotation_clip=False,
             **LITERAL,
         )
-        y = frame.above + ROW * (row + 0.5) - 0.075
+        y = frame.above + ROW * (row + 0.5) - 0.06
         colour, kind = INK, "mono"
         frame.place(TOP + INDENT * bar.depth, y, names[row], SMALL, colour, kind)
     axes.axvline(0, color=INK, linewidth=0.8, zorder=0.9)

@@ -12,13 +12,13 @@ from resid_widgets.analysis.contributions.result import Contributions
 from resid_widgets.analysis.metrics import Metric, logit_diff
 from resid_widgets.errors import InputError
 from resid_widgets.models.layers.shapes import layers_with, site_shape
-from resid_widgets.models.model import ResidualModel
+from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.runs.run import Run
 from resid_widgets.widgets.contributions.ablated import AblatesSelected
 from resid_widgets.widgets.contributions.content import details_of, waterfall_part
-from resid_widgets.widgets.contributions.opening import Opening, views_of
+from resid_widgets.widgets.contributions.opening import Asked, Opening, views_of
 from resid_widgets.widgets.editing.metric_controls import LINEAR, metric_controls, metric_from_control
-from resid_widgets.widgets.shell import panel
+from resid_widgets.widgets.shell import arguments, panel
 from resid_widgets.widgets.shell.prompted import Prompted
 from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Option, Shown
@@ -39,8 +39,8 @@ class ContributionChart(AblatesSelected, Prompted):
     Parameters
     ----------
     source
-        A `Run`; or a model (or bare TransformerBridge), followed by the prompt to run; or a `Contributions`, of one
-        prompt or of many (then with intervals).
+        A `Run`; or a model (or bare TransformerBridge), followed by the prompt to run; or a `Contributions`. For means
+        over many prompts, with intervals: a list of runs, or a model with `prompts`; `metric` must be given then.
     *positional
         After a run, `metric`; after a model, the prompt first.
     metric
@@ -54,6 +54,8 @@ class ContributionChart(AblatesSelected, Prompted):
         Keys of the bars that are open, as ``("layer.3", "3.attn_out", "3.head.0")``. A trait.
     prompt
         What to run, where `source` is a model; it can be set later, also in the widget.
+    prompts
+        As in `resid_widgets.direct_logit_attribution`.
     layout
         As for any ipywidget.
 
@@ -67,15 +69,28 @@ class ContributionChart(AblatesSelected, Prompted):
     SHOWS: ClassVar[tuple[type, ...]] = (Contributions,)
     POSITIONAL: ClassVar[tuple[str, ...]] = ("metric",)
 
+    TAKES: ClassVar[tuple[str, ...]] = (*Prompted.TAKES, "prompts")
+
     metric = Option(None, help="What the bars add up to.")
     by = Option(None, help="What the bars are of before any is opened.")
     shape = Option("waterfall", help="How bars are drawn.")
     opened = Option((), help="Keys of the bars that are open.")
     planes = Shown(None).tag(sync=True)
 
-    def __init__(self, source: Any, *positional: Any, **options: Any) -> None:
-        self._opening = Opening(source if isinstance(source, Contributions) else None)
-        super().__init__(source, *positional, **options)
+    def __init__(self, source: Any, *positional: Any, prompts: Any = None, **options: Any) -> None:
+        self._opening, self._many = Opening(), None
+        self._given: Contributions | None = source if isinstance(source, Contributions) else None
+        if prompts is None and not isinstance(source, (list, tuple)):
+            super().__init__(source, *positional, **options)
+            return
+        self._many = _many(source, prompts, [*positional, *([options.pop("metric")] if "metric" in options else [])])
+        arguments.refuse_unknown(type(self), {name: value for name, value in options.items() if name != "layout"})
+        _require_choices({**arguments.defaults(type(self)), **options})
+        self._given = self._many.split("component")
+        super().__init__(self._given, **{name: options.pop(name) for name in ("layout",) if name in options})
+        if options:
+            self.change(**options)
+            self._first = self._state
 
     @property
     def result(self) -> OpenedContributions:
@@ -91,9 +106,12 @@ class ContributionChart(AblatesSelected, Prompted):
     def close(self) -> None:
         """Remove the widget from the page and free its run and pictures. Waits for nothing."""
         super().close()
-        self._opening = Opening(None)
+        self._opening, self._many, self._given = Opening(), None, None
 
     # --- what the base asks ---------------------------------------------------------------------------------------
+
+    def _model_behind(self) -> ResidualModel | None:
+        return super()._model_behind() if self._many is None else self._many.model
 
     def _refuse(self, model: ResidualModel, options: Mapping[str, Any], prompt: Any) -> None:
         super()._refuse(model, options, prompt)
@@ -106,17 +124,28 @@ class ContributionChart(AblatesSelected, Prompted):
 
     def _compute(self, options: Mapping[str, Any]) -> OpenedContributions:
         _require_choices(options)
-        run, given = self._run, self._opening.given
-        by = options["by"] or ("layer" if given is None else views_of(given)[0])
+        run, given = self._run, self._given
+        model = self._model_behind()
+        views = views_of(given, model)
+        by = options["by"] or (views[0] if model is None else "layer")
+        if by not in views:
+            raise InputError.about("by", by, f"here there is {', '.join(views)}", "Choose one of them.")
         opened = _keys(options["opened"])
-        if run is None:
-            if given is not None and by not in views_of(given):
-                rule = f"this result tells {', '.join(views_of(given))}"
-                raise InputError.about("by", by, rule, "Make the chart from the run.")
-            return opened_contributions([self._opening.first], by, opened, options["shape"])
-        metric = _default(run) if options["metric"] is None else require_linear(options["metric"])
-        results, asks = self._opening.of(run, metric, by, opened)
+        asked = self._many
+        if run is not None:
+            metric = _default(run) if options["metric"] is None else require_linear(options["metric"])
+            asked = Asked(run, metric, run.model)
+        if asked is None:
+            return opened_contributions([self._needed()], by, opened, options["shape"])
+        results, asks = self._opening.of(asked, by, opened)
         return opened_contributions(results, by, opened, options["shape"], asks)
+
+    def _needed(self) -> Contributions:
+        """Return the result of a chart that has nothing else."""
+        if self._given is None:
+            self._needed_run()
+        assert self._given is not None, "a chart is of a run, of several or of a result"
+        return self._given
 
     def _stated(self, options: Mapping[str, Any], result: Any) -> dict[str, Any]:
         assert isinstance(result, OpenedContributions)
@@ -150,7 +179,7 @@ class ContributionChart(AblatesSelected, Prompted):
 
     def _choices(self, result: Any, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         run = self._run
-        views = views_of(self._opening.given) if run is None else self._opening.views(run.model)
+        views = views_of(self._given, self._model_behind())
         metric = [] if run is None else metric_controls(run, options["metric"], LINEAR)
         return [
             panel.choice("by", "by", result.by, [(name, name) for name in views]),
@@ -176,6 +205,21 @@ class ContributionChart(AblatesSelected, Prompted):
         told = [{**details_of(state.result, part, self._run, state.options["metric"]), "at": part.at} for part in shown]
         none = {"labels": [], "shape": [0, 0, 0], "data": b"", "formats": []}
         return {"planes": {**none, "known": told}}
+
+
+def _many(source: Any, prompts: Any, metrics: Sequence[Any]) -> Asked:
+    """Return what is split of several runs, or of a model over prompts."""
+    if len(metrics) != 1:
+        rule = "over several prompts one metric is needed, with one token for all or one for each"
+        raise InputError.about("metric", list(metrics), rule, 'For example rw.logit_diff([" Mary"], [" John"]).')
+    metric = require_linear(metrics[0])
+    if prompts is not None:
+        model = as_model(source)
+        return Asked(model, metric, model, prompts)
+    if not source or not all(isinstance(each, Run) for each in source):
+        rule = "a Run, a list of Runs, a model with a prompt or with prompts=..., or a Contributions is needed"
+        raise InputError.about("source", source, rule, "rw.ContributionChart(rw.run(model, 'Some text')).")
+    return Asked(list(source), metric, source[0].model)
 
 
 def _default(run: Run) -> Metric:

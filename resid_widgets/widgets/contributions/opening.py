@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from resid_widgets.analysis.contributions.branches import VIEWS
 from resid_widgets.analysis.contributions.direct_logit_attribution import direct_logit_attribution
@@ -14,48 +16,54 @@ from resid_widgets.analysis.contributions.split import layers_inside
 from resid_widgets.analysis.metrics import Metric
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.runs.run import Run
 
 _INSIDE = re.compile(r"(\d+)\.(attn_out|mlp_out|head\.\d+)")
 
-def views_of(result: Contributions | None) -> tuple[str, ...]:
-    """Return what the bars of one result can be of."""
-    return VIEWS if result is None else VIEWS_OF[result.by]
+def views_of(given: Contributions | None, model: ResidualModel | None) -> tuple[str, ...]:
+    """Return what the bars can be of: of a model, or of one result alone."""
+    if model is None:
+        return () if given is None else VIEWS_OF[given.by]
+    return tuple(name for name in VIEWS if BY[name] is None or layers_inside(model, str(BY[name])))
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is split.
+
+    Attributes
+    ----------
+    source, prompts
+        As `direct_logit_attribution` takes them: a run, several, or a model with prompts.
+    metric
+        What the parts add up to.
+    model
+        Behind the source.
+    """
+
+    source: Any
+    metric: Metric
+    model: ResidualModel
+    prompts: Any = None
+
+    def same(self, other: Asked) -> bool:
+        """Whether the splits of another are those of this one."""
+        return self.source is other.source and self.metric == other.metric and self.prompts is other.prompts
+
+    def split(self, by: str, layer: int | None = None) -> Contributions:
+        """Return the whole sum, or what is inside one layer of it."""
+        layers = None if layer is None else [layer]
+        return direct_logit_attribution(self.source, self.metric, by, layers=layers, prompts=self.prompts)
 
 
 class Opening:
-    """Computes each split once for a run and a metric.
+    """Computes each split once, as long as the same is asked."""
 
-    Parameters
-    ----------
-    given
-        The one result of a chart without a run.
-    """
-
-    def __init__(self, given: Contributions | None) -> None:
-        self.given = given
-        self._of: tuple[Run, Metric] | None = None
-        self._found: dict[tuple[str, int | None], Contributions | None] = {}
-
-    @property
-    def first(self) -> Contributions:
-        """The result that was given.
-
-        Raises
-        ------
-        InputError
-            If there was none.
-        """
-        if self.given is None:
-            raise InputError("There is no run to compute contributions from: rw.ContributionChart(run, metric).")
-        return self.given
-
-    def views(self, model: ResidualModel) -> list[str]:
-        """Return what the bars of a run can be of."""
-        return [name for name in VIEWS if BY[name] is None or layers_inside(model, str(BY[name]))]
+    def __init__(self) -> None:
+        self._asked: Asked | None = None
+        self._found: dict[tuple[str, int | None], Contributions] = {}
 
     def of(
-        self, run: Run, metric: Metric, by: str, opened: Sequence[str]
+        self, asked: Asked, by: str, opened: Sequence[str]
     ) -> tuple[list[Contributions], dict[str, tuple[int, ...]]]:
         """Return the whole sum and what is inside the bars that are open; and what else could be opened.
 
@@ -66,24 +74,22 @@ class Opening:
         UnsupportedModelError
             If a bar cannot be opened.
         """
-        if self._of is None or self._of[0] is not run or self._of[1] != metric:
-            self._of, self._found = (run, metric), {}
+        if self._asked is None or not self._asked.same(asked):
+            self._found = {}
+        self._asked = asked
         results = [self._split("component" if by == "layer" else by, None)]
         untold = set()
         for key in opened:
             match = _INSIDE.match(key)
-            if match is None or int(match[1]) >= run.model.n_layers:
+            if match is None or int(match[1]) >= asked.model.n_layers:
                 continue
             layer, name = int(match[1]), match[2]
-            if name == "mlp_out":
-                wanted = [] if by == "neuron" else [self._split("neuron", layer)]
-            elif name == "attn_out" and by == "head":
-                wanted = []
-            else:
-                wanted = [self._heads(layer)]
-                untold |= {layer} if wanted[0].by == "head" else set()
-            results += [each for each in wanted if each not in results]
-        heads, neurons = (layers_inside(run.model, component) for component in ("attn_out", "mlp_out"))
+            if (by, name) in (("neuron", "mlp_out"), ("head", "attn_out")):
+                continue
+            inside = self._split("neuron", layer) if name == "mlp_out" else self._heads(layer)
+            untold |= {layer} if inside.by == "head" else set()
+            results += [] if inside in results else [inside]
+        heads, neurons = (layers_inside(asked.model, component) for component in ("attn_out", "mlp_out"))
         sources = tuple(layer for layer in heads if layer not in untold)
         return results, {"attn_out": heads, "mlp_out": neurons, "head": sources}
 
@@ -91,15 +97,11 @@ class Opening:
         """Return a layer's heads by the token that they read from; only the heads, where that cannot be told."""
         try:
             return self._split("source", layer)
-        except UnsupportedModelError:
+        except (UnsupportedModelError, InputError):  # a gate stands between, or prompts are of different lengths
             return self._split("head", layer)
 
     def _split(self, by: str, layer: int | None) -> Contributions:
-        assert self._of is not None, "of what is said before"
-        found = self._found.get((by, layer))
-        if found is None:
-            run, metric = self._of
-            layers = None if layer is None else [layer]
-            found = direct_logit_attribution(run, metric, by, layers=layers)
-            self._found[by, layer] = found
-        return found
+        assert self._asked is not None, "of what is said before"
+        if (by, layer) not in self._found:
+            self._found[by, layer] = self._asked.split(by, layer)
+        return self._found[by, layer]
