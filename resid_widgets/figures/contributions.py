@@ -28,9 +28,7 @@ def draw_opened(result: OpenedContributions) -> Figure:
     """Draw the bars on show: in a waterfall each begins where the one before it ends, else all at zero."""
     bars = result.bars
     names = [shorten(drawable(bar.part.name, "mono"), NAMES) for bar in bars]
-    room = max(
-        INDENT * bar.depth + width(name, "mono", SMALL) / 72 for bar, name in zip(bars, names, strict=True)
-    )
+    room = max(INDENT * bar.depth + width(name, "mono", SMALL) / 72 for bar, name in zip(bars, names, strict=True))
     left, total, high = TOP + room + 0.15, LEAST_WIDTH + 1.0, ROW * len(bars)
     origin = result.provenance.describe()
     frame = framed(result.title, _sentence(result), result.checks, origin, total, high + AXIS_ROOM)
@@ -95,4 +93,6 @@ def _numbers(bars: Sequence[Bar]) -> list[str]:
 
 def _sentence(result: OpenedContributions) -> str:
     count = len(result.first.totals)
-    return f"{result.sentence} Whiskers: 95 % interval of the mean over {count} prompts." if count > 1 else result.sentence
+    return (
+        f"{result.sentence} Whiskers: 95 % interval of the mean over {count} prompts." if count > 1 else result.sentence
+    )

@@ -70,7 +70,11 @@ class OpenedContributions(Result):
     @property
     def sentence(self) -> str:
         """What it shows, and what it does not prove."""
-        folded = f" Bars under {self.tree.limit:.2g} are summed as others." if any(part.key.endswith("others") for part in self.tree) else ""
+        folded = (
+            f" Bars under {self.tree.limit:.2g} are summed as others."
+            if any(part.key.endswith("others") for part in self.tree)
+            else ""
+        )
         return self.first.sentence.replace(f"What each {self.first.by} ", "What each part ", 1) + folded
 
     def code(self) -> str:

@@ -1,4 +1,4 @@
-"""Which tokens a part of the stream promotes and suppresses: what it writes, through the final norm held at its scale."""
+"""Which tokens a part of the stream promotes and suppresses: what it writes, through the held final norm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contributions as a tree: a layer is its attention and MLP, attention its heads, a head the tokens that it read from."""
+"""Contributions as a tree: a layer is attention and MLP, attention is heads, a head the tokens it has read from."""
 
 from __future__ import annotations
 

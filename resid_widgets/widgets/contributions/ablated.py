@@ -51,7 +51,9 @@ class AblatesSelected(ResidWidget):
         state, run = self._open(), self._needed_run()
         gone = removal_of(state.selection)
         if not gone:
-            raise InputError("Select a layer, an attention, an MLP, a head or a neuron first: only these can be removed.")
+            raise InputError(
+                "Select a layer, an attention, an MLP, a head or a neuron first: only these can be removed."
+            )
         mode = {"z": "heads", "mlp_out": "mlps"}.get(gone[-1].site.component, "cells")
         more: dict[str, Any] = {"mode": mode, "how": "zero"}
         if gone[-1].site.component == "attn_out":
@@ -88,7 +90,9 @@ class AblatesSelected(ResidWidget):
                 explorer.close()
 
     def _buttons(self, state: State) -> list[dict[str, Any]]:
-        copies = panel.action("code", "Copy as code", True, "A script that gives these numbers", copies=state.result.code())
+        copies = panel.action(
+            "code", "Copy as code", True, "A script that gives these numbers", copies=state.result.code()
+        )
         if self._run is None:
             return [copies]
         ready = bool(removal_of(state.selection))

@@ -19,6 +19,7 @@ from resid_widgets.models.model import ResidualModel
 
 _INSIDE = re.compile(r"(\d+)\.(attn_out|mlp_out|head\.\d+)")
 
+
 def views_of(given: Contributions | None, model: ResidualModel | None) -> tuple[str, ...]:
     """Return what the bars can be of: of a model, or of one result alone."""
     if model is None:
