@@ -175,6 +175,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "AblationExplorer": drawn(
         lambda model: rw.AblationExplorer(run_of(model), metric=METRIC), interventions=(rw.zero(SITE),)
     ),
+    "ContributionChart": drawn(
+        lambda model: rw.ContributionChart(run_of(model), METRIC), opened=("layer.2", "2.attn_out", "2.mlp_out")
+    ),
     "PatchingHeatmap": drawn(lambda model: rw.PatchingHeatmap(model, CLEAN, CORRUPT, METRIC)),
     "NeuronExplorer": drawn(lambda model: rw.NeuronExplorer(rw.neuron_patterns(model, [CLEAN, CORRUPT], top_k=2))),
     "ProbeCurves": curves,

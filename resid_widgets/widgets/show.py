@@ -87,14 +87,10 @@ def _(result: NeuronMap) -> ResidWidget:
     return NeuronExplorer(result.patterns)
 
 
-@show.register
-def _(result: Contributions) -> ResidWidget:
+@show.register(Contributions)
+@show.register(OpenedContributions)
+def _(result: Contributions | OpenedContributions) -> ResidWidget:
     return ContributionChart(result)
-
-
-@show.register
-def _(result: OpenedContributions) -> ResidWidget:
-    return ContributionChart(result.first)
 
 
 @show.register

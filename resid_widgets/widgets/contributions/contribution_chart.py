@@ -9,6 +9,7 @@ from resid_widgets.analysis.contributions.branches import VIEWS
 from resid_widgets.analysis.contributions.direct_logit_attribution import require_linear
 from resid_widgets.analysis.contributions.opened import SHAPES, OpenedContributions, opened_contributions
 from resid_widgets.analysis.contributions.result import Contributions
+from resid_widgets.analysis.contributions.tree import Part
 from resid_widgets.analysis.metrics import Metric, logit_diff
 from resid_widgets.errors import InputError
 from resid_widgets.models.layers.shapes import layers_with, site_shape
@@ -16,7 +17,7 @@ from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.runs.run import Run
 from resid_widgets.widgets.contributions.ablated import AblatesSelected
 from resid_widgets.widgets.contributions.content import details_of, waterfall_part
-from resid_widgets.widgets.contributions.opening import Asked, Opening, views_of
+from resid_widgets.widgets.contributions.opening import Asked, Opening, keys_of, views_of
 from resid_widgets.widgets.editing.metric_controls import LINEAR, metric_controls, metric_from_control
 from resid_widgets.widgets.shell import arguments, panel
 from resid_widgets.widgets.shell.prompted import Prompted
@@ -66,7 +67,7 @@ class ContributionChart(AblatesSelected, Prompted):
     """
 
     FRONT_END: ClassVar[str] = "contribution_chart"
-    SHOWS: ClassVar[tuple[type, ...]] = (Contributions,)
+    SHOWS: ClassVar[tuple[type, ...]] = (Contributions, OpenedContributions)
     POSITIONAL: ClassVar[tuple[str, ...]] = ("metric",)
 
     TAKES: ClassVar[tuple[str, ...]] = (*Prompted.TAKES, "prompts")
@@ -79,15 +80,16 @@ class ContributionChart(AblatesSelected, Prompted):
 
     def __init__(self, source: Any, *positional: Any, prompts: Any = None, **options: Any) -> None:
         self._opening, self._many = Opening(), None
-        self._given: Contributions | None = source if isinstance(source, Contributions) else None
+        self._given: tuple[Contributions, ...] = ()
         if prompts is None and not isinstance(source, (list, tuple)):
             super().__init__(source, *positional, **options)
             return
         self._many = _many(source, prompts, [*positional, *([options.pop("metric")] if "metric" in options else [])])
         arguments.refuse_unknown(type(self), {name: value for name, value in options.items() if name != "layout"})
         _require_choices({**arguments.defaults(type(self)), **options})
-        self._given = self._many.split("component")
-        super().__init__(self._given, **{name: options.pop(name) for name in ("layout",) if name in options})
+        super().__init__(
+            self._many.split("component"), **{name: options.pop(name) for name in ("layout",) if name in options}
+        )
         if options:
             self.change(**options)
             self._first = self._state
@@ -106,7 +108,7 @@ class ContributionChart(AblatesSelected, Prompted):
     def close(self) -> None:
         """Remove the widget from the page and free its run and pictures. Waits for nothing."""
         super().close()
-        self._opening, self._many, self._given = Opening(), None, None
+        self._opening, self._many, self._given = Opening(), None, ()
 
     # --- what the base asks ---------------------------------------------------------------------------------------
 
@@ -120,32 +122,29 @@ class ContributionChart(AblatesSelected, Prompted):
         _require_choices(options)
 
     def _picture(self, options: Mapping[str, Any], given: Any = None) -> State:
+        if isinstance(given, OpenedContributions):
+            self._given = given.contributions
+            options = {**options, **{name: getattr(given, name) for name in ("by", "opened", "shape")}}
+        elif given is not None:
+            self._given = (given,)
         return super()._picture(options)
 
     def _compute(self, options: Mapping[str, Any]) -> OpenedContributions:
         _require_choices(options)
-        run, given = self._run, self._given
-        model = self._model_behind()
-        views = views_of(given, model)
+        run, model = self._run, self._model_behind()
+        views = views_of(self._given, model)
         by = options["by"] or (views[0] if model is None else "layer")
         if by not in views:
             raise InputError.about("by", by, f"here there is {', '.join(views)}", "Choose one of them.")
-        opened = _keys(options["opened"])
+        opened = keys_of(options["opened"], model)
         asked = self._many
         if run is not None:
             metric = _default(run) if options["metric"] is None else require_linear(options["metric"])
             asked = Asked(run, metric, run.model)
         if asked is None:
-            return opened_contributions([self._needed()], by, opened, options["shape"])
+            return opened_contributions(self._given, by, opened, options["shape"])
         results, asks = self._opening.of(asked, by, opened)
         return opened_contributions(results, by, opened, options["shape"], asks)
-
-    def _needed(self) -> Contributions:
-        """Return the result of a chart that has nothing else."""
-        if self._given is None:
-            self._needed_run()
-        assert self._given is not None, "a chart is of a run, of several or of a result"
-        return self._given
 
     def _stated(self, options: Mapping[str, Any], result: Any) -> dict[str, Any]:
         assert isinstance(result, OpenedContributions)
@@ -171,7 +170,12 @@ class ContributionChart(AblatesSelected, Prompted):
 
     def _side(self, state: State) -> dict[str, Any] | None:
         part = state.result.tree.at(state.selection)
-        return None if part is None else details_of(state.result, part, self._run, state.options["metric"])
+        return None if part is None else self._told(state, part)
+
+    def _told(self, state: State, part: Part) -> dict[str, Any]:
+        """Return what is known of a bar, which is found out once."""
+        run, metric = self._run, state.options["metric"]
+        return self._opening.once((part.key, part.value), lambda: details_of(state.result, part, run, metric))
 
     def _controls(self, result: Any, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         opened = panel.text("opened", "opened", " ".join(result.opened), visible=False)
@@ -202,7 +206,7 @@ class ContributionChart(AblatesSelected, Prompted):
     def _page_only(self, state: State) -> dict[str, Any]:
         """Tell of the first bars what is known of them, for a page without Python."""
         shown = [bar.part for bar in state.result.bars[:KNOWN]]
-        told = [{**details_of(state.result, part, self._run, state.options["metric"]), "at": part.at} for part in shown]
+        told = [{**self._told(state, part), "at": part.at} for part in shown]
         none = {"labels": [], "shape": [0, 0, 0], "data": b"", "formats": []}
         return {"planes": {**none, "known": told}}
 
@@ -226,14 +230,6 @@ def _default(run: Run) -> Metric:
     """Return the logit of the likeliest next token less that of the second."""
     first, second = run.final_logits.topk(2).indices.tolist()
     return logit_diff(int(first), int(second))
-
-
-def _keys(opened: Any) -> tuple[str, ...]:
-    """Return the keys of open bars, which a front-end sends in one text."""
-    keys = opened.split() if isinstance(opened, str) else opened
-    if not isinstance(keys, Sequence) or not all(isinstance(key, str) for key in keys):
-        raise InputError.about("opened", opened, "keys of bars are needed", 'As ("layer.3", "3.attn_out").')
-    return tuple(dict.fromkeys(keys))
 
 
 def _require_choices(options: Mapping[str, Any]) -> None:

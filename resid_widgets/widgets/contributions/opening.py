@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,35 @@ from resid_widgets.models.model import ResidualModel
 _INSIDE = re.compile(r"(\d+)\.(attn_out|mlp_out|head\.\d+)")
 
 
-def views_of(given: Contributions | None, model: ResidualModel | None) -> tuple[str, ...]:
-    """Return what the bars can be of: of a model, or of one result alone."""
+_KEY = re.compile(r"(?:layer\.(\d+)|(\d+)\.(?:attn_out|mlp_out|head\.\d+)|others)(?:\.others)*")
+
+
+def keys_of(opened: Any, model: ResidualModel | None) -> tuple[str, ...]:
+    """Return the keys of open bars, which a front-end sends in one text.
+
+    Raises
+    ------
+    InputError
+        If something is no key of a bar that opens, or names a layer that the model does not have.
+    """
+    keys = opened.split() if isinstance(opened, str) else opened
+    example = 'As ("layer.3", "3.attn_out", "3.head.0", "3.mlp_out", "others").'
+    if not isinstance(keys, Sequence):
+        raise InputError.about("opened", opened, "keys of bars are needed", example)
+    for key in keys:
+        match = _KEY.fullmatch(key) if isinstance(key, str) else None
+        if match is None:
+            raise InputError.about("opened", key, "keys of bars that open are needed", example)
+        layer = int(match[1] or match[2] or 0)
+        if model is not None and layer >= model.n_layers:
+            raise InputError.about("opened", key, f"there are {model.n_layers} layers", "They count from 0.")
+    return tuple(dict.fromkeys(keys))
+
+
+def views_of(given: Sequence[Contributions], model: ResidualModel | None) -> tuple[str, ...]:
+    """Return what the bars can be of: of a model, or of results alone."""
     if model is None:
-        return () if given is None else VIEWS_OF[given.by]
+        return tuple(dict.fromkeys(view for result in given for view in VIEWS_OF[result.by]))
     return tuple(name for name in VIEWS if BY[name] is None or layers_inside(model, str(BY[name])))
 
 
@@ -62,6 +87,13 @@ class Opening:
     def __init__(self) -> None:
         self._asked: Asked | None = None
         self._found: dict[tuple[str, int | None], Contributions] = {}
+        self._told: dict[Any, dict[str, Any]] = {}
+
+    def once(self, key: Any, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what was found under a key, as long as the same is asked."""
+        if key not in self._told:
+            self._told[key] = find()
+        return self._told[key]
 
     def of(
         self, asked: Asked, by: str, opened: Sequence[str]
@@ -76,13 +108,13 @@ class Opening:
             If a bar cannot be opened.
         """
         if self._asked is None or not self._asked.same(asked):
-            self._found = {}
+            self._found, self._told = {}, {}
         self._asked = asked
         results = [self._split("component" if by == "layer" else by, None)]
         untold = set()
         for key in opened:
             match = _INSIDE.match(key)
-            if match is None or int(match[1]) >= asked.model.n_layers:
+            if match is None:
                 continue
             layer, name = int(match[1]), match[2]
             if (by, name) in (("neuron", "mlp_out"), ("head", "attn_out")):
