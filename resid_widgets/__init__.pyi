@@ -65,6 +65,7 @@ from .results import Check as Check
 from .results import Provenance as Provenance
 from .results import Result as Result
 from .sites import Site as Site
+from .widgets.contributions.contribution_chart import ContributionChart as ContributionChart
 from .widgets.editing.ablation_explorer import AblationExplorer as AblationExplorer
 from .widgets.editing.patching_heatmap import PatchingHeatmap as PatchingHeatmap
 from .widgets.heatmaps.activation_heatmap import ActivationHeatmap as ActivationHeatmap

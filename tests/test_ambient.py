@@ -76,13 +76,13 @@ def probed(model: Any) -> Any:
     return [found, found.direction(2), tested]
 
 
-def drawn(make: Callable[[Any], Any], **change: Any) -> Callable[[Any], Any]:
+def drawn(make: Callable[[Any], Any], at: dict[str, int] | None = None, **change: Any) -> Callable[[Any], Any]:
     def call(model: Any) -> Any:
         widget = make(model)
         try:
             if change:
                 widget.change(**change)
-            widget.select(1, 2)
+            widget.select(**at) if at else widget.select(1, 2)
             return [widget.result, str(widget.details)]
         finally:
             widget.close()
@@ -174,6 +174,11 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "LogitLensHeatmap": drawn(lambda model: rw.LogitLensHeatmap(run_of(model)), component="resid_pre"),
     "AblationExplorer": drawn(
         lambda model: rw.AblationExplorer(run_of(model), metric=METRIC), interventions=(rw.zero(SITE),)
+    ),
+    "ContributionChart": drawn(
+        lambda model: rw.ContributionChart(run_of(model), METRIC),
+        {"layer": 2, "head": 0},
+        opened=("layer.2", "2.attn_out", "2.mlp_out"),
     ),
     "PatchingHeatmap": drawn(lambda model: rw.PatchingHeatmap(model, CLEAN, CORRUPT, METRIC)),
     "NeuronExplorer": drawn(lambda model: rw.NeuronExplorer(rw.neuron_patterns(model, [CLEAN, CORRUPT], top_k=2))),

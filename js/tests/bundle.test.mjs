@@ -33,6 +33,7 @@ test("parts that a widget does not show are not in its bundle", () => {
   for (const [entry, own, others] of [
     ["activation_heatmap", ["heatmap.ts"], ["neurons.ts", "contexts.ts", "probe.ts"]],
     ["neuron_explorer", ["heatmap.ts", "neurons.ts"], ["probe.ts", "probe_parts.ts"]],
+    ["contribution_chart", ["waterfall.ts"], ["heatmap.ts", "plot.ts", "neurons.ts", "probe.ts"]],
     ["probe_panel", ["probe.ts"], ["heatmap.ts", "plot.ts", "neurons.ts"]],
   ]) {
     for (const file of own) assert.ok(has(entry, file), `${entry} shows ${file}`);

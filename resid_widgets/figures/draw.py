@@ -9,12 +9,15 @@ from matplotlib.figure import Figure
 from resid_widgets.analysis.causal.causal_mediation import CausalMediation
 from resid_widgets.analysis.causal.counterfactual import Counterfactual
 from resid_widgets.analysis.contributions.heads_result import HeadContributions
+from resid_widgets.analysis.contributions.opened import OpenedContributions
+from resid_widgets.analysis.contributions.result import Contributions
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.neurons.map import NeuronMap
 from resid_widgets.analysis.neurons.result import NeuronPatterns
 from resid_widgets.analysis.probing.causal_result import CausalTest
 from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult
+from resid_widgets.figures.contributions import draw_contributions, draw_opened
 from resid_widgets.figures.curves import draw_curves
 from resid_widgets.figures.grid import draw_grid
 from resid_widgets.figures.heads import draw_heads
@@ -36,6 +39,8 @@ def draw(result: object) -> Figure:
 
 
 draw.register(GridResult, draw_grid)
+draw.register(Contributions, draw_contributions)
+draw.register(OpenedContributions, draw_opened)
 draw.register(CausalMediation, draw_effects)
 draw.register(Counterfactual, draw_cases)
 draw.register(NeuronPatterns, draw_neurons)

@@ -8,6 +8,8 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from resid_widgets.analysis.causal.counterfactual import Counterfactual
+from resid_widgets.analysis.contributions.opened import OpenedContributions
+from resid_widgets.analysis.contributions.result import Contributions
 from resid_widgets.analysis.grid import GridResult
 from resid_widgets.analysis.lens.lens_view import LensView
 from resid_widgets.analysis.lens.logit_lens import LogitLens
@@ -18,6 +20,7 @@ from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.sweeps.ablation import Ablation
 from resid_widgets.analysis.sweeps.patch_result import PatchSweep
 from resid_widgets.results import Result
+from resid_widgets.widgets.contributions.contribution_chart import ContributionChart
 from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.editing.patching_heatmap import PatchingHeatmap
 from resid_widgets.widgets.heatmaps.activation_heatmap import ActivationHeatmap
@@ -82,6 +85,12 @@ def _(result: NeuronPatterns) -> ResidWidget:
 @show.register
 def _(result: NeuronMap) -> ResidWidget:
     return NeuronExplorer(result.patterns)
+
+
+@show.register(Contributions)
+@show.register(OpenedContributions)
+def _(result: Contributions | OpenedContributions) -> ResidWidget:
+    return ContributionChart(result)
 
 
 @show.register

@@ -6,12 +6,12 @@ import { FONT, type Scene } from "./paint";
 import { BAD, indexer, STEPS, scaleLabel, ticks } from "./scale";
 import { ellipsize, printable } from "./text";
 
-const escaped = (text: string): string =>
+export const escaped = (text: string): string =>
   text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]!);
 const n = (value: number): string => String(Math.round(value * 100) / 100);
 
 /** An element in text; of attributes, numbers are rounded to hundredths. */
-const tag = (name: string, attributes: Record<string, string | number>, inside = ""): string => {
+export const tag = (name: string, attributes: Record<string, string | number>, inside = ""): string => {
   const said = Object.entries(attributes).map(([key, v]) => ` ${key}="${typeof v === "number" ? n(v) : escaped(v)}"`);
   return `<${name}${said.join("")}>${inside}</${name}>`;
 };

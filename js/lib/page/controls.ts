@@ -3,6 +3,7 @@
 import { printable } from "../canvas/text";
 import { h, toggle } from "../dom/dom";
 import type { Control, ControlValue } from "../wire/model";
+import type { Optimistic } from "../wire/optimistic";
 
 type Field = HTMLInputElement | HTMLSelectElement | HTMLFieldSetElement;
 
@@ -15,6 +16,10 @@ interface Made {
 
 /** What makes a control's elements; only a change of this rebuilds them. */
 const shapeOf = (c: Control): string => JSON.stringify([c.kind, c.label, c.options, c.min, c.max]);
+
+/** Controls as they stand: what the user has just set shows at once. */
+export const standing = (controls: readonly Control[], claims: Pick<Optimistic, "value">): Control[] =>
+  controls.map((control) => ({ ...control, value: claims.value(`set ${control.name}`, control.value) }));
 
 export class Controls {
   readonly el = h("div", "rw-controls");

@@ -1,7 +1,7 @@
 // What a widget shows in its frame: parts, one below the other, each with this one interface.
 import type { Colours } from "../dom/theme";
 import type { Outlined } from "../wire/edits";
-import type { Address, Details, Frame, Place, Planes } from "../wire/model";
+import type { Address, ControlValue, Details, Frame, Place, Planes } from "../wire/model";
 import type { Facts } from "./facts";
 import type { Entry } from "./terms";
 
@@ -20,6 +20,8 @@ export interface Now {
   editable: boolean;
   /** There is no Python to ask. */
   cut: boolean;
+  /** What a control stands at, or what the user has just set it to. */
+  control(name: string): ControlValue | undefined;
 }
 
 /** A file that a part makes with no kernel. */
@@ -64,6 +66,8 @@ export interface PartHost {
   click(at: Address, place: Place): void;
   /** Change several places at once. */
   region(places: readonly Place[]): void;
+  /** Change an option, as a control of the header does that need not be on show. */
+  set(name: string, value: ControlValue): void;
   /** Ends with the view. */
   signal: AbortSignal;
 }

@@ -14,6 +14,7 @@ import { watchKernel } from "../wire/liveness";
 import type {
   Address,
   Answer,
+  Control,
   ControlValue,
   ExportFormat,
   Frame,
@@ -26,7 +27,7 @@ import { Optimistic } from "../wire/optimistic";
 import { reactive } from "../wire/reactive";
 import { bytes } from "../wire/wire";
 import { Actions } from "./actions";
-import { Controls } from "./controls";
+import { Controls, standing } from "./controls";
 import { Editing } from "./editing";
 import { download, localExports, pythonExports } from "./exports";
 import { Inner } from "./inner";
@@ -95,6 +96,7 @@ class WidgetView {
         this.#select(at, edits);
       },
       region: (...[places]: Parameters<Parameters<MakePart>[0]["region"]>) => this.#editing.fill(places),
+      set: (control: string, value: ControlValue) => this.#set(control, value),
       signal,
     };
     this.#parts = Object.entries(parts).map(([name, make]) => make(own, name));
@@ -150,6 +152,7 @@ class WidgetView {
     const arrived = this.#takeFrame();
     const selection = this.#claims.value(SELECTION, this.model.get("selection") ?? {});
     const details = () => this.#side.details(selection);
+    const controls = standing(this.model.get("controls") ?? [], this.#claims);
     this.#showParts({
       frame: this.#frame,
       arrived,
@@ -158,9 +161,10 @@ class WidgetView {
       edited: this.#editing.shown(this.model.get("edited") ?? []),
       editable: this.#editing.possible,
       cut: this.#cut,
+      control: (name) => controls.find((control) => control.name === name)?.value,
     });
     this.#inner.show(this.model.get("inner") ?? null);
-    this.#header();
+    this.#header(controls);
     this.#side.fill(selection, !this.#cut && this.#channel.busy);
     const status = this.model.get("status") ?? { state: "ready", text: "" };
     const empty = this.#parts.every((part) => part.empty);
@@ -282,11 +286,7 @@ class WidgetView {
 
   // What is shown around the parts.
 
-  #header(): void {
-    const controls = (this.model.get("controls") ?? []).map((control) => ({
-      ...control,
-      value: this.#claims.value(`set ${control.name}`, control.value),
-    }));
+  #header(controls: readonly Control[]): void {
     this.#controls.update(controls, this.#cut);
     this.#actions.update(this.model.get("actions") ?? [], this.#cut);
     const ask = (format: ExportFormat) =>

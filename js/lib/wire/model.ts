@@ -105,6 +105,14 @@ export interface Details {
   /** What the bars of `top` are, as a heading. */
   top_label?: string;
   neuron?: NeuronDetails;
+  writes?: Writes;
+}
+
+/** Tokens whose logits a part of the stream moves most, with what it adds to them. */
+export interface Writes {
+  /** Heading, the token where it is written, and the unit. */
+  told: [string, string, string];
+  tokens: { token: string; value: number }[];
 }
 
 /** A piece of a prompt (null: the user's own text) with one neuron's activation at each token. */

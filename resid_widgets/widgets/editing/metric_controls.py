@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,15 +21,25 @@ KINDS = {
     "kl_to_base": "KL to the base run",
 }
 
+LINEAR = ("logit_diff", "logit")
+"""Those that parts of the stream add up to."""
 
-def metric_controls(run: Run, metric: Metric) -> list[dict[str, Any]]:
-    """Return the fields of a metric. Tokens stand exactly as they are used, spaces included."""
+
+def metric_controls(run: Run, metric: Metric, kinds: Sequence[str] = tuple(KINDS)) -> list[dict[str, Any]]:
+    """Return the fields of a metric. Tokens stand exactly as they are used, spaces included.
+
+    Parameters
+    ----------
+    kinds
+        Which are offered.
+    """
     hint = "Exactly one token, a space before it included where it has one."
     answer, foil = (_text(run, tokens) for tokens in (metric.answers, metric.foils))
     summed = metric.kind == "weighted_logits"  # which only a program can give
-    kinds = {"weighted_logits": "weighted logits", **KINDS} if summed else KINDS
+    offered = {"weighted_logits": "weighted logits"} if summed else {}
+    offered |= {name: KINDS[name] for name in kinds}
     return [
-        panel.select("metric", "measure", metric.kind, list(kinds.items())),
+        panel.select("metric", "measure", metric.kind, list(offered.items())),
         panel.text("answer", "answer", answer, visible=not summed and metric.kind != "kl_to_base", hint=hint),
         panel.text("foil", "against", foil, visible=metric.kind == "logit_diff", hint=hint),
     ]

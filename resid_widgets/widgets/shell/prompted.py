@@ -1,4 +1,4 @@
-"""A picture of layers by columns over one run, whose prompt can be edited in place."""
+"""A picture of one run, whose prompt can be edited in place."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from resid_widgets.models.runs.run import Run, run
 from resid_widgets.widgets.shell import panel
+from resid_widgets.widgets.shell.base import ResidWidget
 from resid_widgets.widgets.shell.grid import GridWidget
 from resid_widgets.widgets.shell.prompts import prompt_from_text, prompt_text, text_of
 from resid_widgets.widgets.shell.state import State
@@ -18,7 +19,7 @@ from resid_widgets.widgets.shell.traits import Option, same
 _tried: ContextVar[tuple[Any, Run] | None] = ContextVar("tried", default=None)  # a widget, and its run to be
 
 
-class PromptedGrid(GridWidget):
+class Prompted(ResidWidget):
     """Base of the widgets of one run. A subclass says what else the header offers (`_choices`).
 
     One that was made from a model and a prompt has the prompt as a field. Another prompt is run first, with the same
@@ -88,3 +89,7 @@ class PromptedGrid(GridWidget):
         if new.run is not None:
             self._held = new.run
         super()._write(new)
+
+
+class PromptedGrid(Prompted, GridWidget):
+    """One that draws layers by columns."""

@@ -1,0 +1,1 @@
+"""Contributions as bars that open."""

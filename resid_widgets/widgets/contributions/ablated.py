@@ -1,0 +1,110 @@
+"""A selected bar is taken away in an ablation explorer below the chart, where it can be built upon and taken back."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from resid_widgets.errors import InputError
+from resid_widgets.models.worker import Job
+from resid_widgets.widgets.contributions.content import removal_of
+from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
+from resid_widgets.widgets.shell import cells, panel
+from resid_widgets.widgets.shell.base import ResidWidget
+from resid_widgets.widgets.shell.state import State
+from resid_widgets.widgets.shell.traits import write
+
+
+class _ShownBelow:
+    """Keeps an explorer in view below its chart until it is closed, as a link keeps a selection."""
+
+    def __init__(self, owner: AblatesSelected) -> None:
+        self._owner = weakref.ref(owner)
+
+    def drop(self, explorer: Any) -> None:
+        owner = self._owner()
+        if owner is not None and owner.inner is explorer:
+            write(owner, "inner", None)
+            if owner._state is not None:
+                owner._update(lambda old: replace(old, actions=owner._buttons(old)))
+
+
+class AblatesSelected(ResidWidget):
+    """A widget of one run and a metric, whose selected part can be set to zero in an explorer below it."""
+
+    @property
+    def explorer(self) -> AblationExplorer | None:
+        """The explorer that was opened on a bar, or None; see `ablate`."""
+        self._open()
+        return None if self.inner is None or self.inner.closed else self.inner
+
+    def ablate(self) -> AblationExplorer:
+        """Set the selected part to zero at all positions, in an explorer below: what else changes is seen there.
+
+        Raises
+        ------
+        InputError
+            If nothing is selected, or something that cannot be taken away; or there is no run.
+        """
+        state, run = self._open(), self._needed_run()
+        gone = removal_of(state.selection)
+        if not gone:
+            raise InputError(
+                "Select a layer, an attention, an MLP, a head or a neuron first: only these can be removed."
+            )
+        mode = {"z": "heads", "mlp_out": "mlps"}.get(gone[-1].site.component, "cells")
+        more: dict[str, Any] = {"mode": mode, "how": "zero"}
+        if gone[-1].site.component == "attn_out":
+            more["site"] = "attn_out"
+        old = self.explorer
+        if old is not None and old.run is run and old.metric == state.options["metric"]:
+            old.change(interventions=tuple(gone), **more)
+            return old
+        if old is not None:
+            old.close()
+        explorer = AblationExplorer(run, state.options["metric"], interventions=gone, **more)
+        cells.release(explorer)  # it is closed with this widget, whichever cell runs again
+        explorer._links.append(_ShownBelow(self))
+        write(self, "inner", explorer)
+        self._update(lambda old: replace(old, actions=self._buttons(old)))
+        return explorer
+
+    # --- what the base asks ---------------------------------------------------------------------------------------
+
+    def _picture(self, options: Mapping[str, Any], given: Any = None) -> State:
+        new = super()._picture(options, given)
+        return replace(new, actions=self._buttons(new))
+
+    def _selecting(self, old: State, address: Mapping[str, Any]) -> State:
+        new = super()._selecting(old, address)
+        return replace(new, actions=self._buttons(new))
+
+    def _on_the_page(self) -> None:
+        """Close an explorer of another run or metric than the chart's."""
+        explorer, state = self.inner, self._state
+        if isinstance(explorer, AblationExplorer) and not explorer.closed and state is not None:
+            stays = explorer.run is self._run and explorer.metric == state.options["metric"]
+            if not stays:
+                explorer.close()
+
+    def _buttons(self, state: State) -> list[dict[str, Any]]:
+        copies = panel.action(
+            "code", "Copy as code", True, "A script that gives these numbers", copies=state.result.code()
+        )
+        if self._run is None:
+            return [copies]
+        ready = bool(removal_of(state.selection))
+        ablate = panel.action("ablate", "Ablate it", ready, "Set what is selected to zero, in an explorer below")
+        close = panel.action("close", "Close explorer", True, "Take it away from below the chart")
+        return [ablate, *([] if self.inner is None else [close]), copies]
+
+    def _apply_action(self, name: str, job: Job) -> None:
+        self._await_model()
+        if not job.claim():
+            return
+        if name == "ablate":
+            self.ablate()
+        elif name == "close" and self.inner is not None:
+            self.inner.close()
