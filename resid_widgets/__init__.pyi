@@ -1,4 +1,6 @@
 from . import tasks as tasks
+from .analysis.attention.attention import attention as attention
+from .analysis.attention.result import Attention as Attention
 from .analysis.causal.causal_mediation import CausalMediation as CausalMediation
 from .analysis.causal.causal_mediation import causal_mediation as causal_mediation
 from .analysis.causal.causal_trace import CausalTrace as CausalTrace

@@ -138,6 +138,18 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "mediation_map": lambda model: rw.mediation_map(model, CLEAN, CORRUPT, METRIC, layers=[1], **QUIET),
     "causal_trace": lambda model: rw.causal_trace(model, CLEAN, "Mary", seeds=2, layers=[1], **QUIET),
     "counterfactual": lambda model: rw.counterfactual(model, CLEAN, rw.swap("Mary", "John"), metric=METRIC).cases[0],
+    "attention": lambda model: [
+        rw.attention(
+            run_of(model), 1, head, kind, METRIC if kind in ("gradient", "integrated", "knockout") else None, **QUIET
+        )
+        for kind, head in (
+            ("pattern", None),
+            ("value_weighted", 1),
+            ("rollout", None),
+            ("integrated", 2),
+            ("knockout", 3),
+        )
+    ],
     "direct_logit_attribution": lambda model: [
         rw.direct_logit_attribution(run_of(model), METRIC, by) for by in ("component", "source", "neuron")
     ],
@@ -191,7 +203,7 @@ COMPUTE_NOTHING = {
     # made by the functions above
     *("ResidualModel", "Run", "Activations", "ActivationMap", "LogitLens", "Ablation", "AblationSweep", "PatchSweep"),
     *("PathPatch", "CausalMediation", "CausalTrace", "Counterfactual", "MediationMap", "NeuronPatterns", "Probe"),
-    *("CausalTest", "Contributions", "HeadContributions"),
+    *("CausalTest", "Attention", "Contributions", "HeadContributions"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Where heads look, what comes of it, and why they look there."""
