@@ -139,16 +139,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "causal_trace": lambda model: rw.causal_trace(model, CLEAN, "Mary", seeds=2, layers=[1], **QUIET),
     "counterfactual": lambda model: rw.counterfactual(model, CLEAN, rw.swap("Mary", "John"), metric=METRIC).cases[0],
     "attention": lambda model: [
-        rw.attention(
-            run_of(model), 1, head, kind, METRIC if kind in ("gradient", "integrated", "knockout") else None, **QUIET
-        )
-        for kind, head in (
-            ("pattern", None),
-            ("value_weighted", 1),
-            ("rollout", None),
-            ("integrated", 2),
-            ("knockout", 3),
-        )
+        *(rw.attention(run_of(model), 1, None, kind) for kind in ("pattern", "value_weighted", "rollout")),
+        *(rw.attention(run_of(model), 1, 2, kind, METRIC, **QUIET) for kind in ("gradient", "integrated", "knockout")),
     ],
     "direct_logit_attribution": lambda model: [
         rw.direct_logit_attribution(run_of(model), METRIC, by) for by in ("component", "source", "neuron")

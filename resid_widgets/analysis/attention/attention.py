@@ -111,8 +111,9 @@ def attention(
         Negative counts from the end; all heads of the layer by default.
     kind
         ``"pattern"``: attention itself. ``"value_weighted"``: the norm of what is written of each token,
-        ``||A v W_O||`` (Kobayashi et al., 2020), as it is added to the stream. ``"rollout"``: attention multiplied over the layers up
-        to this one, heads averaged (Abnar & Zuidema, 2020). ``"gradient"``: attention times the metric's gradient.
+        ``||A v W_O||`` (Kobayashi et al., 2020), as it is added to the stream. ``"rollout"``: attention multiplied
+        over the layers up to this one, heads averaged (Abnar & Zuidema, 2020).
+        ``"gradient"``: attention times the metric's gradient.
         ``"integrated"``: the same, integrated over a scale of the layer's attention from 0 to 1 (Hao et al., 2021).
         ``"knockout"``: the metric's exact change where one edge is cut. ``"change"``: attention under the run's
         interventions minus attention without.
