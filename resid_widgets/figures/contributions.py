@@ -85,7 +85,8 @@ def _join(axes: Axes, bars: Sequence[Bar], ends: Sequence[float]) -> None:
 def _numbers(bars: Sequence[Bar]) -> list[str]:
     """Return the numbers beside the bars, to about a thousandth of the largest."""
     most = max(abs(bar.part.value) for bar in bars)
-    digits = next((n for n in range(1, 9) if most >= 10.0 ** (2 - n)), 9)
+    least = 2 if most < 100 else 1
+    digits = max(least, next((n for n in range(1, 9) if most >= 10.0 ** (2 - n)), 9))
     told = [f"{bar.part.value:+.{digits}f}" for bar in bars]
     told = [text[1:] if float(text) == 0 else text.replace("-", "−") for text in told]
     return [*told[:-1], told[-1].removeprefix("+")]

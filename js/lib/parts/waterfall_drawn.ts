@@ -88,8 +88,8 @@ export function jointLines(bars: readonly Shown[], shape: WaterfallData["shape"]
 }
 
 /** The scale's numbers, with their unit. */
-export function axis(ends: Ends, units: string): DocumentFragment {
-  const out = document.createDocumentFragment();
+export function axis(ends: Ends, units: string): HTMLElement {
+  const out = h("div", "rw-fall-scale");
   for (const value of ticks(ends, TICKS)) {
     const tick = h("span", "rw-fall-number", {}, tickText(value));
     tick.style.left = at(ends, value);

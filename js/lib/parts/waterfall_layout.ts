@@ -105,7 +105,8 @@ export const signed = (value: number): string => (value > 0 ? "+" : "") + number
 /** How contributions are written beside each other: with a sign, to about a thousandth of the largest of them. */
 export function signedIn(bars: readonly { value: number }[]): (value: number) => string {
   const most = Math.max(...bars.map(({ value }) => Math.abs(value)).filter(Number.isFinite), 0);
-  const digits = most > 0 ? Math.max(most < 1000 ? 1 : 0, Math.min(9, 2 - Math.floor(Math.log10(most)))) : 2;
+  const least = most < 100 ? 2 : most < 1000 ? 1 : 0;
+  const digits = most > 0 ? Math.max(least, Math.min(9, 2 - Math.floor(Math.log10(most)))) : 2;
   return (value) => {
     const text = value.toFixed(digits).replace("-", "\u2212");
     const none = Number(value.toFixed(digits)) === 0;

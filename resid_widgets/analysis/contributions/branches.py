@@ -16,6 +16,8 @@ VIEWS = ("component", "layer", "head", "neuron")
 AXES = ("layer", "head", "neuron", "pos", "component", "part")
 """Names of an address, see `Part.at`."""
 
+WORDS = {"attn_out": "attention", "mlp_out": "MLP"}
+
 EDITS = {"edit_before": "put in before", "edit": "put in"}
 """What interventions have put into the stream itself."""
 
@@ -105,42 +107,42 @@ class _Grower:
 
     def _layer(self, layer: int, by: str) -> list[Part]:
         """Return a layer as one bar, or as the bars that `by` asks for."""
-        inside = [self._piece(layer, name, alone=by != "layer") for name in self.known.pieces(layer)]
-        if by == "layer" or not inside:
+        names = list(self.known.pieces(layer))
+        if by == "layer" or not names:
+            inside = [self._piece(layer, name, alone=False) for name in names]
             amount = self.known.layers.get(layer) or total_of([part.amount for part in inside])
             told = (f"layer {layer}", "attention and MLP", "")
             return [Part(f"layer.{layer}", f"layer {layer}", told, {"layer": layer}, amount, tuple(inside))]
-        opened = {"head": "attn_out", "neuron": "mlp_out"}.get(by)
-        flat = [(part.parts if part.key == f"{layer}.{opened}" and part.parts else (part,)) for part in inside]
-        return [part for parts in flat for part in self._unfolded(parts)]
+        flat = {"head": "attn_out", "neuron": "mlp_out"}.get(by)
+        found = [(self._inside(layer, name) if name == flat else []) or [self._piece(layer, name)] for name in names]
+        return [part for parts in found for part in parts]
 
-    def _unfolded(self, parts: Sequence[Part]) -> list[Part]:
-        """Return parts with the others among them one by one: they are folded with those of all layers."""
-        found = []
-        for part in parts:
-            found += self._unfolded(part.parts) if part.key.endswith(".others") else [part]
-        return found
-
-    def _piece(self, layer: int, name: str, *, alone: bool) -> Part:
+    def _piece(self, layer: int, name: str, *, alone: bool = True) -> Part:
         """Return attention or MLP of a layer, or what was put in there."""
         key = f"{layer}.{name}"
         at = {"layer": layer, "component": name}
         if name in EDITS:
             words = f"{EDITS[name]}{f' {layer}' if alone else ''}"
             return Part(key, words, (f"layer {layer}", EDITS[name], "by interventions"), at, self.known.components[key])
+        words = WORDS[name]
+        parts = self._inside(layer, name)
+        amount = self.known.components.get(key) or total_of([part.amount for part in parts])
+        asks = {"attn_out": "source", "mlp_out": "neuron"}[name]
+        asks = "" if parts or layer not in self.asks.get(name, ()) else asks
+        parts = folded(parts, self.limit, key, f"{words} of layer {layer}")
+        told = (f"layer {layer}", words, "")
+        return Part(key, f"{words} {layer}" if alone else words, told, at, amount, tuple(parts), asks)
+
+    def _inside(self, layer: int, name: str) -> list[Part]:
+        """Return all heads or neurons of a layer that are known, and the bias that belongs to none of them."""
         heads = name == "attn_out"
         of = self.known.heads if heads else self.known.neurons
         parts = [self._head(*place) if heads else self._neuron(*place) for place in of if place[0] == layer]
-        bias = f"{layer}.{'attn' if heads else 'mlp'}_bias"
-        words = "attention" if heads else "MLP"
+        bias = f"{layer}.{name.removesuffix('_out')}_bias"
         if parts and bias in self.known.components:
-            told = (f"layer {layer}", f"bias of {words}", "")
-            parts.append(Part(bias, "bias", told, {"part": bias}, self.known.components[bias]))
-        amount = self.known.components.get(key) or total_of([part.amount for part in parts])
-        asks = "" if parts or layer not in self.asks.get(name, ()) else "source" if heads else "neuron"
-        parts = folded(parts, self.limit, key, f"{words} of layer {layer}")
-        name = f"{words} {layer}" if alone else words
-        return Part(key, name, (f"layer {layer}", words, ""), at, amount, tuple(parts), asks)
+            told = (f"layer {layer}", f"bias of {WORDS[name]}", "")
+            parts.append(Part(bias, f"bias of {WORDS[name]}", told, {"part": bias}, self.known.components[bias]))
+        return parts
 
     def _neuron(self, layer: int, neuron: int) -> Part:
         told = (f"layer {layer}", f"neuron {neuron}", "")

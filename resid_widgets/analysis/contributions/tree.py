@@ -17,6 +17,9 @@ SMALL = 0.01
 MOST, LEAST = 40, 5
 """Bars side by side that have names of their own, the largest ones: at most, and where all are small."""
 
+AGAIN = 3
+"""How often others can be opened that stand among others: of tens of thousands of neurons not all get a bar."""
+
 Address = dict[str, int | str]
 
 
@@ -85,7 +88,7 @@ class Part:
         return bool(self.parts or self.asks)
 
 
-def folded(parts: Sequence[Part], limit: float, key: str, where: str) -> tuple[Part, ...]:
+def folded(parts: Sequence[Part], limit: float, key: str, where: str, again: int = AGAIN) -> tuple[Part, ...]:
     """Return parts with the small ones summed as others, which come last.
 
     Parameters
@@ -97,6 +100,8 @@ def folded(parts: Sequence[Part], limit: float, key: str, where: str) -> tuple[P
         Of what the parts are in; "" for the whole.
     where
         The same in words.
+    again
+        How often the others among others can be opened.
     """
     sizes = np.abs([part.value for part in parts])
     order = np.argsort(-sizes, kind="stable")
@@ -106,7 +111,7 @@ def folded(parts: Sequence[Part], limit: float, key: str, where: str) -> tuple[P
     if len(small) < 2:
         return tuple(parts)
     name = f"{key}.others" if key else "others"
-    inside = folded(small, 0.0, name, f"others{where and f' of {where}'}")
+    inside = folded(small, 0.0, name, f"others{where and f' of {where}'}", again - 1) if again else ()
     others = Part(
         key=name,
         name=f"others, {len(small)}",

@@ -15,6 +15,7 @@ from resid_widgets.errors import InputError
 from resid_widgets.models.layers.shapes import layers_with, site_shape
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.runs.run import Run
+from resid_widgets.models.worker import Job
 from resid_widgets.widgets.contributions.ablated import AblatesSelected
 from resid_widgets.widgets.contributions.content import details_of, waterfall_part
 from resid_widgets.widgets.contributions.opening import Asked, Opening, keys_of, views_of
@@ -23,6 +24,8 @@ from resid_widgets.widgets.shell import arguments, panel
 from resid_widgets.widgets.shell.prompted import Prompted
 from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Option, Shown
+
+_DOING = {"opened": "Opening ...", "by": "Splitting ..."}
 
 KNOWN = 40
 """Bars of which an exported page tells everything, from the top."""
@@ -202,6 +205,12 @@ class ContributionChart(AblatesSelected, Prompted):
             chosen = old.options["metric"] != _default(self._needed_run())
             options = options if chosen else {**options, "metric": None}
         return super()._changing(old, options)
+
+    def _apply_change(self, name: str, value: Any, job: Job) -> None:
+        if name not in _DOING:
+            return super()._apply_change(name, value, job)
+        self._say("busy", _DOING[name])
+        return self._try(name, value, job)
 
     def _page_only(self, state: State) -> dict[str, Any]:
         """Tell of the first bars what is known of them, for a page without Python."""

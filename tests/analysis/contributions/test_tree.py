@@ -192,3 +192,13 @@ def test_what_other_parts_promote_agrees_with_their_contribution(ioi: Any, split
     every = {each.token: each.value for each in promoted(ioi, at, [14], most=ioi.model.d_vocab, least=0)}
     parts = {str(part.at): part for part in tree_of([splits["component"], splits["neuron"]], "layer")}
     assert every["·Mary"] - every["·John"] == pytest.approx(parts[str(at)].value, abs=1e-4)
+
+
+def test_tens_of_thousands_of_parts_are_named_down_to_some_depth() -> None:
+    (*named, others) = folded(amounts(*np.linspace(0.001, 0.002, 50_000)), 0.1, "", "")
+    assert len(named) == LEAST and others.name == "others, 49995"
+    depth, inner = 0, others
+    while inner.parts:
+        assert len(inner.parts) == MOST + 1
+        depth, inner = depth + 1, inner.parts[-1]
+    assert depth == 3
