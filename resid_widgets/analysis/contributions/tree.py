@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ MOST, LEAST = 40, 5
 AGAIN = 3
 """How often others can be opened that stand among others: of tens of thousands of neurons not all get a bar."""
 
-Address = dict[str, int | str]
+Address = Mapping[str, int | str]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resid_widgets import interventions as ops
@@ -84,7 +84,7 @@ def details_of(result: OpenedContributions, part: Part, run: Run | None, metric:
     return {**panel.details(rows), **made}
 
 
-def _beyond(part: Part, run: Run, metric: Metric, positions: tuple[int, ...]) -> list[tuple[str, float]]:
+def _beyond(part: Part, run: Run, metric: Metric, positions: Sequence[int]) -> list[tuple[str, float]]:
     """Return the effect when it is ablated and what that has beyond the direct one; of a source the attention."""
     at = part.at
     try:
@@ -101,7 +101,7 @@ def _beyond(part: Part, run: Run, metric: Metric, positions: tuple[int, ...]) ->
     return [("effect when set to zero", lost), ("self-repair and indirect", lost - part.value)]
 
 
-def _writes(at: Address, run: Run, positions: tuple[int, ...]) -> dict[str, Any]:
+def _writes(at: Address, run: Run, positions: Sequence[int]) -> dict[str, Any]:
     """Return the tokens that it promotes, where it writes something of its own."""
     if "part" in at or str(at.get("component", "embed")) not in ("embed", *WRITES):
         return {}

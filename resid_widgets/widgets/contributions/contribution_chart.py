@@ -12,6 +12,7 @@ from resid_widgets.analysis.contributions.result import Contributions
 from resid_widgets.analysis.contributions.tree import Part
 from resid_widgets.analysis.metrics import Metric, logit_diff
 from resid_widgets.errors import InputError
+from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.layers.shapes import layers_with, site_shape
 from resid_widgets.models.model import ResidualModel, as_model
 from resid_widgets.models.runs.run import Run
@@ -88,14 +89,17 @@ class ContributionChart(AblatesSelected, Prompted):
             super().__init__(source, *positional, **options)
             return
         self._many = _many(source, prompts, [*positional, *([options.pop("metric")] if "metric" in options else [])])
-        arguments.refuse_unknown(type(self), {name: value for name, value in options.items() if name != "layout"})
-        _require_choices({**arguments.defaults(type(self)), **options})
-        super().__init__(
-            self._many.split("component"), **{name: options.pop(name) for name in ("layout",) if name in options}
-        )
-        if options:
-            self.change(**options)
-            self._first = self._state
+        layout = options.pop("layout", None)
+        arguments.refuse_unknown(type(self), options)
+        whole = {**arguments.defaults(type(self)), **arguments.settled(options)}
+        self._refuse(self._many.model, whole, None)
+
+        def make() -> State:
+            with plain_state():
+                self._first = self._chosen_first(self._picture(whole))
+            return self._first
+
+        self._appear(self._many.model, make, layout)
 
     @property
     def result(self) -> OpenedContributions:
