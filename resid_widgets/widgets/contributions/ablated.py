@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from resid_widgets.analysis.metrics import Metric
 from resid_widgets.errors import InputError
+from resid_widgets.models.runs.run import Run
 from resid_widgets.models.worker import Job
 from resid_widgets.widgets.contributions.content import removal_of
 from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
@@ -59,8 +61,8 @@ class AblatesSelected(ResidWidget):
         if gone[-1].site.component == "attn_out":
             more["site"] = "attn_out"
         old = self.explorer
-        if old is not None and old.run is run and old.metric == state.options["metric"]:
-            old.change(interventions=tuple(gone), **more)
+        if old is not None and _is_of(old, run, state.options["metric"]):
+            old.change(interventions=(*run.interventions, *gone), **more)
             return old
         if old is not None:
             old.close()
@@ -85,8 +87,7 @@ class AblatesSelected(ResidWidget):
         """Close an explorer of another run or metric than the chart's."""
         explorer, state = self.inner, self._state
         if isinstance(explorer, AblationExplorer) and not explorer.closed and state is not None:
-            stays = explorer.run is self._run and explorer.metric == state.options["metric"]
-            if not stays:
+            if not _is_of(explorer, self._run, state.options["metric"]):
                 explorer.close()
 
     def _buttons(self, state: State) -> list[dict[str, Any]]:
@@ -108,3 +109,8 @@ class AblatesSelected(ResidWidget):
             self.ablate()
         elif name == "close" and self.inner is not None:
             self.inner.close()
+
+
+def _is_of(explorer: AblationExplorer, run: Run | None, metric: Metric) -> bool:
+    """Whether an explorer is of a run, which may have interventions itself, and of a metric."""
+    return run is not None and explorer.run in (run, run.base) and explorer.metric == metric

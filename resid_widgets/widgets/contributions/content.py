@@ -79,12 +79,12 @@ def details_of(result: OpenedContributions, part: Part, run: Run | None, metric:
     made: dict[str, Any] = {}
     if run is not None and metric is not None:
         positions = tuple(run.pos(pos) for pos in metric.pos)
-        rows += _beyond(part, run, metric, positions)
+        rows += _beyond(part, total, run, metric, positions)
         made = _writes(part.at, run, positions)
     return {**panel.details(rows), **made}
 
 
-def _beyond(part: Part, run: Run, metric: Metric, positions: Sequence[int]) -> list[tuple[str, float]]:
+def _beyond(part: Part, total: float, run: Run, metric: Metric, positions: Sequence[int]) -> list[tuple[str, float]]:
     """Return the effect when it is ablated and what that has beyond the direct one; of a source the attention."""
     at = part.at
     try:
@@ -97,7 +97,7 @@ def _beyond(part: Part, run: Run, metric: Metric, positions: Sequence[int]) -> l
         found = ablation(run, gone, metric)
     except (InputError, UnsupportedModelError):  # it cannot be written here
         return []
-    lost = found.before - found.after
+    lost = total - found.after  # of an intervened run `before` is that of the run without
     return [("effect when set to zero", lost), ("self-repair and indirect", lost - part.value)]
 
 

@@ -225,6 +225,33 @@ def test_a_head_is_told_with_its_effect_when_it_is_gone(front, chart, ioi, metri
     assert chart.details["writes"]["tokens"][0]["token"] == "·Mary"
 
 
+def test_of_an_intervened_run_effects_are_beyond_the_interventions(ioi, metric) -> None:
+    import resid_widgets as rw
+
+    changed = rw.intervene(ioi, rw.zero(rw.Site("z", 1, head=2)))
+    chart = rw.ContributionChart(changed, metric)
+    chart.expand("layer.2", "2.attn_out")
+    chart.select_at({"layer": 2, "head": 0})
+    gone = rw.intervene(ioi, [rw.zero(rw.Site("z", 1, head=2)), rw.zero(rw.Site("z", 2, head=0))])
+    lost = metric.bound(changed).of_base() - metric.bound(gone).of_base()
+    assert float(told(chart)["effect when set to zero"].replace("−", "-")) == pytest.approx(lost, rel=2e-3)
+    explorer = chart.ablate()
+    assert not explorer.closed and len(explorer.interventions) == 2
+    chart.select_at({"layer": 3})
+    assert chart.ablate() is explorer and len(explorer.interventions) == 3
+
+
+def test_one_token_and_many(worded, make_model) -> None:
+    import resid_widgets as rw
+
+    one = rw.ContributionChart(rw.run(worded, [5]))
+    one.expand("layer.1", "1.attn_out", "1.head.0")
+    assert "1.head.0.pos.0" in bars(one)
+    many = rw.ContributionChart(rw.run(make_model("gpt2"), [n % 90 + 1 for n in range(64)]))
+    many.expand("layer.1", "1.attn_out", "1.head.0", "1.head.0.others")
+    assert len(json.dumps(many.frame)) < 100_000
+
+
 def test_a_token_is_told_with_the_attention_to_it(chart, ioi) -> None:
     chart.opened = ("layer.2", "2.attn_out", "2.head.0")
     chart.select_at({"layer": 2, "head": 0, "pos": 10})
