@@ -86,9 +86,10 @@ class AblatesSelected(ResidWidget):
     def _on_the_page(self) -> None:
         """Close an explorer of another run or metric than the chart's."""
         explorer, state = self.inner, self._state
-        if isinstance(explorer, AblationExplorer) and not explorer.closed and state is not None:
-            if not _is_of(explorer, self._run, state.options["metric"]):
-                explorer.close()
+        if state is None or not isinstance(explorer, AblationExplorer) or explorer.closed:
+            return
+        if not _is_of(explorer, self._run, state.options["metric"]):
+            explorer.close()
 
     def _buttons(self, state: State) -> list[dict[str, Any]]:
         copies = panel.action(
