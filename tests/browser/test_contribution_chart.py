@@ -184,7 +184,8 @@ def test_what_is_selected_is_taken_away_below(lab: Notebook) -> None:
     button.click()
     expect(root.locator(".rw-inner .rw-metric")).to_contain_text("was 8.25")
     assert lab.kernel.value("[item.op for item in w.explorer.interventions]") == ["zero", "zero"]
-    root.locator(".rw-inner").get_by_role("button", name="Undo").wait_for()
+    root.locator(".rw-inner").get_by_role("button", name="Undo").click()
+    lab.kernel.wait("list(w.explorer.interventions)", [])
     root.get_by_role("button", name="Close explorer").click()
     expect(root.locator(".rw-inner .rw")).to_have_count(0)
 

@@ -60,17 +60,16 @@ class AblatesSelected(ResidWidget):
         more: dict[str, Any] = {"mode": mode, "how": "zero"}
         if gone[-1].site.component == "attn_out":
             more["site"] = "attn_out"
-        old = self.explorer
-        if old is not None and _is_of(old, run, state.options["metric"]):
-            old.change(interventions=(*run.interventions, *gone), **more)
-            return old
-        if old is not None:
-            old.close()
-        explorer = AblationExplorer(run, state.options["metric"], interventions=gone, **more)
-        cells.release(explorer)  # it is closed with this widget, whichever cell runs again
-        explorer._links.append(_ShownBelow(self))
-        write(self, "inner", explorer)
-        self._update(lambda old: replace(old, actions=self._buttons(old)))
+        explorer, metric = self.explorer, state.options["metric"]
+        if explorer is None or not _is_of(explorer, run, metric):
+            if explorer is not None:
+                explorer.close()
+            explorer = AblationExplorer(run, metric, **more)
+            cells.release(explorer)  # it is closed with this widget, whichever cell runs again
+            explorer._links.append(_ShownBelow(self))
+            write(self, "inner", explorer)
+            self._update(lambda old: replace(old, actions=self._buttons(old)))
+        explorer.change(interventions=(*run.interventions, *gone), **more)  # which its Undo takes back
         return explorer
 
     # --- what the base asks ---------------------------------------------------------------------------------------

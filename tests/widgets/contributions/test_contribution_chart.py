@@ -291,6 +291,8 @@ def test_what_is_selected_is_taken_away_in_an_explorer(front, chart, ioi, metric
     explorer = chart.explorer
     assert explorer is chart.inner and explorer.interventions == (rw.zero(rw.Site("z", 2, head=0)),)
     assert explorer.metric == metric and "close" in {each["name"] for each in chart.actions}
+    explorer.undo()
+    assert explorer.interventions == ()
     chart.select_at({"layer": 3})
     assert chart.ablate() is explorer
     assert [item.site.component for item in explorer.interventions] == ["attn_out", "mlp_out"]
