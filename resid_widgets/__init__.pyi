@@ -1,6 +1,8 @@
 from . import tasks as tasks
 from .analysis.attention.attention import attention as attention
+from .analysis.attention.attention_scores import attention_scores as attention_scores
 from .analysis.attention.result import Attention as Attention
+from .analysis.attention.scores_result import AttentionScore as AttentionScore
 from .analysis.causal.causal_mediation import CausalMediation as CausalMediation
 from .analysis.causal.causal_mediation import causal_mediation as causal_mediation
 from .analysis.causal.causal_trace import CausalTrace as CausalTrace

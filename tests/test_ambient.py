@@ -142,6 +142,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         *(rw.attention(run_of(model), 1, None, kind) for kind in ("pattern", "value_weighted", "rollout")),
         *(rw.attention(run_of(model), 1, 2, kind, METRIC, **QUIET) for kind in ("gradient", "integrated", "knockout")),
     ],
+    "attention_scores": lambda model: [
+        rw.attention_scores(run_of(model), 3, 1, -1, 10, by=by) for by in ("component", "head")
+    ],
     "direct_logit_attribution": lambda model: [
         rw.direct_logit_attribution(run_of(model), METRIC, by) for by in ("component", "source", "neuron")
     ],
@@ -195,7 +198,7 @@ COMPUTE_NOTHING = {
     # made by the functions above
     *("ResidualModel", "Run", "Activations", "ActivationMap", "LogitLens", "Ablation", "AblationSweep", "PatchSweep"),
     *("PathPatch", "CausalMediation", "CausalTrace", "Counterfactual", "MediationMap", "NeuronPatterns", "Probe"),
-    *("CausalTest", "Attention", "Contributions", "HeadContributions"),
+    *("CausalTest", "Attention", "AttentionScore", "Contributions", "HeadContributions"),
 }
 
 

@@ -68,7 +68,7 @@ def one_layer(run: Run, component: str, layer: int) -> Tensor:
     require_offered(run.model, require_component(component))
     site_shape(run.model, component, layer)  # which says why the layer has none
     if run.base is None:
-        (value,) = next(iter(values_in_block(engine_of(run, {component}), layer, [()], component)))[None]
+        (value,) = next(iter(values_in_block(engine_of(run, ()), layer, [()], component)))[None]
         return value
     found: list[Tensor] = []
     each_layer(run, component, lambda _, value: found.append(value), [layer])
