@@ -1,0 +1,160 @@
+"""What is kept of each head's pattern while the patterns go by: a pooled picture, and a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from resid_widgets.models.layers.shapes import head_count
+from resid_widgets.models.reuse.looking import each_layer
+from resid_widgets.models.runs.run import Run
+from resid_widgets.results import Check
+
+ROUNDING = 1e-5
+"""How far a row may miss 1 in float32; of other dtypes ten times their machine epsilon."""
+
+HELD = 256 * 2**20
+"""Bytes of patterns that may be held while two runs are compared."""
+
+
+@dataclass(eq=False)
+class Glance:
+    """Looks at one layer after the other.
+
+    Attributes
+    ----------
+    layers, n_heads, block
+        Which layers, heads of the widest of them, and positions along one side of a block.
+    marked
+        ``[pos]``.
+    earlier
+        ``[pos, key_pos]``: earlier positions of the same token.
+    scores
+        ``[layer, head]`` by name.
+    thumbnails
+        ``[layer, head, query_block, key_block]``.
+    unmarked
+        All blocks that rows can look at, of unmarked positions, flat.
+    sinks
+        ``[layer, head]``.
+    """
+
+    layers: Sequence[int]
+    n_heads: int
+    block: int
+    marked: Bool[Tensor, " pos"]
+    earlier: Bool[Tensor, "pos key_pos"]
+    scores: dict[str, Float[NDArray, "layer head"]]
+    thumbnails: Float[NDArray, "layer head query_block key_block"]
+    sinks: Float[NDArray, "layer head"]
+    sums: list[float] = field(default_factory=list)
+    seen: list[NDArray[np.float32]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, run: Run, layers: Sequence[int], size: int) -> Glance:
+        """Return one that has seen nothing yet."""
+        n_heads = max(head_count(run.model, "pattern", layer) for layer in layers)
+        block = -(-run.n_pos // size)
+        side = -(-run.n_pos // block)
+        ids = torch.tensor(run.token_ids)
+        marked = torch.zeros(run.n_pos, dtype=torch.bool)
+        marked[list(run.marked)] = True
+        shape = len(layers), n_heads
+        names = ("induction", "previous_token", "duplicate_token", "first_token", "entropy")
+        return cls(
+            layers=layers,
+            n_heads=n_heads,
+            block=block,
+            marked=marked,
+            earlier=(ids[:, None] == ids[None]).tril(-1),
+            scores={name: np.full(shape, np.nan) for name in names},
+            thumbnails=np.full((*shape, side, side), np.nan, dtype=np.float32),
+            sinks=np.full(shape, np.nan),
+        )
+
+    @property
+    def unmarked(self) -> NDArray[np.float32]:
+        """All blocks of unmarked positions, flat."""
+        return np.concatenate(self.seen)
+
+    def look(self, layer: int, pattern: Float[Tensor, "head pos key_pos"]) -> None:
+        """Keep what is to be kept of one layer."""
+        row, p = self.layers.index(layer), pattern.float()
+        heads = len(p)
+        for name, found in self._scores(p).items():
+            self.scores[name][row, :heads] = found.double().cpu().numpy()
+        self.sinks[row, :heads] = p[:, :, self.marked.to(p.device)].sum(-1).mean(-1).double().cpu().numpy()
+        self.thumbnails[row, :heads] = self._pooled(p).cpu().numpy()
+        rows = p.sum(-1)
+        self.sums += [float(rows.min()), float(rows.max())]
+        kept = self._pooled(p.masked_fill(self.marked.to(p.device), 0.0))
+        looked = kept.amax(dim=0) > 0  # blocks above the diagonal, and outside windows, are no small weights
+        self.seen.append(kept[:, looked].cpu().numpy().ravel())
+
+    def compare(self, run: Run) -> None:
+        """Add how far each pattern is from that of the base run; as many layers are held as `HELD` bytes take."""
+        assert run.base is not None
+        found = np.where(np.isfinite(self.sinks), 0.0, np.nan)
+        lowest = min(item.site.layer for item in run.interventions if item.site.layer is not None)
+        left = [layer for layer in self.layers if layer >= lowest]
+        a_layer = 4 * self.n_heads * run.n_pos**2
+        step = max(1, HELD // a_layer)
+        for chunk in (left[n : n + step] for n in range(0, len(left), step)):
+            held: dict[int, Tensor] = {}
+
+            def keep(layer: int, pattern: Tensor, held: dict[int, Tensor] = held) -> None:
+                held[layer] = pattern.float().clone()
+
+            def differ(layer: int, pattern: Tensor, held: dict[int, Tensor] = held) -> None:
+                change = (held.pop(layer) - pattern.float()).abs().amax(dim=(-1, -2))
+                found[self.layers.index(layer), : len(change)] = change.double().cpu().numpy()
+
+            each_layer(run, "pattern", keep, chunk)
+            each_layer(run.base, "pattern", differ, chunk)
+        self.scores["change"] = found
+
+    def row_check(self, run: Run) -> Check:
+        """Say whether rows sum to 1. With learned sinks (gpt-oss) they sum to less, and are left so."""
+        low, high = min(self.sums), max(self.sums)
+        limit = max(ROUNDING, 10 * torch.finfo(run.model.dtype).eps)
+        gap = max(abs(low - 1), abs(high - 1))
+        if gap <= limit:
+            return Check("rows", "green", gap, limit, f"rows sum to 1, gap {gap:.1g}")
+        text = f"rows sum to {low:.3g} to {high:.3g}: the rest goes to no token, and nothing is scaled up to 1"
+        return Check("rows", "amber", gap, limit, text)
+
+    def _scores(self, p: Float[Tensor, "head pos key_pos"]) -> dict[str, Float[Tensor, " head"]]:
+        """Return the mean over rows of each score; rows that have nothing of the kind are left out."""
+        earlier = self.earlier.to(p.device)
+        after = torch.zeros_like(earlier)
+        after[:, 1:] = earlier[:, :-1]
+        after = after.tril(-1)
+        return {
+            "induction": _mean_on(p, after),
+            "previous_token": p.diagonal(-1, dim1=1, dim2=2).mean(-1),
+            "duplicate_token": _mean_on(p, earlier),
+            "first_token": p[:, 1:, 0].mean(-1),
+            "entropy": -torch.xlogy(p, p)[:, 1:].sum(-1).mean(-1),
+        }
+
+    def _pooled(self, p: Float[Tensor, "head pos key_pos"]) -> Float[Tensor, "head query_block key_block"]:
+        """Return the largest weight of each block."""
+        if self.block == 1:
+            return p
+        side = self.thumbnails.shape[-1]
+        room = side * self.block - p.shape[-1]
+        wide = torch.nn.functional.pad(p, (0, room, 0, room))
+        return wide.reshape(len(p), side, self.block, side, self.block).amax(dim=(2, 4))
+
+
+def _mean_on(p: Float[Tensor, "head pos key_pos"], where: Bool[Tensor, "pos key_pos"]) -> Float[Tensor, " head"]:
+    """Return what rows give to the places that are meant, mean over the rows that have some; NaN where none has."""
+    rows = where.any(-1)
+    return (p * where).sum(-1)[:, rows].mean(-1)
+
