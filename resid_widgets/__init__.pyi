@@ -1,6 +1,8 @@
 from . import tasks as tasks
 from .analysis.attention.attention import attention as attention
 from .analysis.attention.result import Attention as Attention
+from .analysis.attention.overview import AttentionOverview as AttentionOverview
+from .analysis.attention.overview import attention_overview as attention_overview
 from .analysis.causal.causal_mediation import CausalMediation as CausalMediation
 from .analysis.causal.causal_mediation import causal_mediation as causal_mediation
 from .analysis.causal.causal_trace import CausalTrace as CausalTrace
@@ -68,6 +70,7 @@ from .results import Provenance as Provenance
 from .results import Result as Result
 from .sites import Site as Site
 from .widgets.contributions.contribution_chart import ContributionChart as ContributionChart
+from .widgets.attention.attention_explorer import AttentionExplorer as AttentionExplorer
 from .widgets.editing.ablation_explorer import AblationExplorer as AblationExplorer
 from .widgets.editing.patching_heatmap import PatchingHeatmap as PatchingHeatmap
 from .widgets.heatmaps.activation_heatmap import ActivationHeatmap as ActivationHeatmap

@@ -29,8 +29,25 @@ const parse = (hex: string): Rgb => [1, 3, 5].map((i) => Number.parseInt(hex.sli
 
 const mix = (a: Rgb, b: Rgb, t: number): Rgb => [0, 1, 2].map((i) => a[i]! + (b[i]! - a[i]!) * t) as unknown as Rgb;
 
-function ramp(kind: Scale["kind"], dark: boolean): Rgb[] {
+/** "weights": from the ground to ink, for what is nothing in most places. */
+export type Ramp = Scale["kind"] | "weights";
+
+/** Steps of equal lightness from the ground on. */
+const WEIGHTS = {
+  light: ["#f4f5f6", "#a9cdf0", "#4b93dc", "#0b5cb0", "#062f63"],
+  dark: ["#1b2027", "#214a7c", "#2f7fd0", "#7dbbff", "#e9f4ff"],
+} as const;
+
+function ramp(kind: Ramp, dark: boolean): Rgb[] {
   const at = Array.from({ length: STEPS }, (_, i) => i / (STEPS - 1));
+  if (kind === "weights") {
+    const stops = WEIGHTS[dark ? "dark" : "light"].map(parse);
+    const last = stops.length - 1;
+    return at.map((t) => {
+      const i = Math.min(last - 1, Math.floor(t * last));
+      return mix(stops[i]!, stops[i + 1]!, t * last - i);
+    });
+  }
   if (kind === "sequential") return at.map((t) => parse(interpolateViridis(t)));
   const middle = parse(dark ? "#1b2027" : "#f4f5f6");
   const [below, above] = [parse("#2166ac"), parse("#b2182b")];
@@ -46,14 +63,14 @@ export function luminance([r, g, b]: Rgb): number {
 const palettes = new Map<string, Palette>();
 
 /** The colour table of a kind of scale. The neutral centre of a diverging scale follows the theme. */
-export function palette(kind: Scale["kind"], dark: boolean): Palette {
+export function palette(kind: Ramp, dark: boolean): Palette {
   const key = `${kind} ${dark}`;
   const made = palettes.get(key) ?? makePalette(kind, dark);
   palettes.set(key, made);
   return made;
 }
 
-function makePalette(kind: Scale["kind"], dark: boolean): Palette {
+function makePalette(kind: Ramp, dark: boolean): Palette {
   const steps = ramp(kind, dark);
   // Beyond an end: further from the centre of the scale, so darker on light ground and lighter on dark.
   const beyond: Rgb = dark ? [255, 255, 255] : [10, 0, 10];

@@ -196,6 +196,8 @@ export interface Summary {
   count: number;
   left: number;
   note: string;
+  /** What can be done, while nothing is active. */
+  hint?: string;
 }
 
 /** A button in the header: asks Python, or puts a text on the clipboard. */

@@ -1,0 +1,327 @@
+"""All heads at a glance; one at full size, why it looks where it looks, what it carries, and what follows without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from resid_widgets.analysis.attention.overview import (
+    EFFECTS,
+    SCORES,
+    AttentionOverview,
+    attention_overview,
+    with_effect,
+)
+from resid_widgets.analysis.metrics import Metric, logit, require_metric
+from resid_widgets.analysis.sweeps.ablation import ablation
+from resid_widgets.errors import InputError
+from resid_widgets.interventions import as_interventions, mean, zero
+from resid_widgets.models.layers.shapes import layers_with
+from resid_widgets.models.model import ResidualModel
+from resid_widgets.models.reuse.intervene import intervene
+from resid_widgets.models.runs.run import Run
+from resid_widgets.models.worker import Job
+from resid_widgets.sites import Site
+from resid_widgets.widgets.attention.explored import Explored, head_part, heads_part
+from resid_widgets.widgets.attention.opening import KINDS, opened_head
+from resid_widgets.widgets.editing.chips import chip_id, summary
+from resid_widgets.widgets.editing.history import Undoing, history_actions
+from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
+from resid_widgets.widgets.shell import panel
+from resid_widgets.widgets.shell.frame import Words, told
+from resid_widgets.widgets.shell.prompted import Prompted
+from resid_widgets.widgets.shell.state import State
+from resid_widgets.widgets.shell.traits import Option, Shown, same
+
+VIEWS = ("grid", "arcs")
+HOWS = {"mean": mean, "zero": zero}
+
+
+class AttentionExplorer(Prompted, Undoing):
+    """All heads as small pictures; click one to open it, ablate it, and see what follows.
+
+    ``AttentionExplorer(run, rw.logit_diff(" Mary", " John"))``; in one line ``AttentionExplorer(model, "Some text")``.
+
+    Click a head to see it at full size; there, click a cell to see why the head looks there and what it carries.
+
+    Parameters
+    ----------
+    source
+        A `Run`; or a model (or bare TransformerBridge), followed by the prompt to run; or an `AttentionOverview`.
+    *positional
+        After a run, `metric`; after a model, the prompt first.
+    metric
+        What effects are of; by default the logit of the likeliest next token.
+    kind
+        What is shown of the open head: ``"pattern"``, ...
+    score
+        The number under each head: one of `resid_widgets.analysis.attention.overview.SCORES`. An effect is computed
+        when it is chosen.
+    sort
+        Whether heads stand in the order of that number, instead of layer by head.
+    view
+        The open head as ``"grid"`` or as ``"arcs"`` over the tokens, at first.
+    how
+        What ablating a head puts in its place: ``"mean"`` or ``"zero"``.
+    interventions
+        What is active. A trait: reading gives a tuple, setting computes at once; undo takes it back.
+    prompt
+        What to run, where `source` is a model; it can be set later, also in the widget.
+    layer, head
+        Which head is open at first; by default the first in the order of the score.
+    layout
+        As for any ipywidget.
+
+    Raises
+    ------
+    InputError
+        If an argument is unknown, has a bad value or is of no use to `source`.
+    """
+
+    FRONT_END: ClassVar[str] = "attention_explorer"
+    SHOWS: ClassVar[tuple[type, ...]] = (AttentionOverview,)
+    POSITIONAL: ClassVar[tuple[str, ...]] = ("metric",)
+    TAKES: ClassVar[tuple[str, ...]] = ("prompt", "layer", "head", "layout")
+    WRITTEN: ClassVar[tuple[str, ...]] = (*Prompted.WRITTEN, "edited")
+
+    metric = Option(None, help="What effects are of.")
+    kind = Option("pattern", help="What is shown of the open head.")
+    score = Option(None, help="The number under each head.")
+    sort = Option(False, help="Whether heads stand in the order of that number.")
+    view = Option("grid", help="The open head as a grid, or as arcs.")
+    how = Option("mean", help="What ablating a head puts in its place.")
+    interventions = Option((), help="What is active.")
+    edited = Shown(None).tag(sync=True)
+
+    def __init__(self, source: Any, *positional: Any, layer: Any = None, head: Any = None, **options: Any) -> None:
+        self._at_first = {"layer": layer, "head": head}
+        super().__init__(source, *positional, **options)
+
+    @property
+    def result(self) -> AttentionOverview:
+        """All heads, as they are drawn."""
+        return self._open().result.overview
+
+    # --- what the base asks ---------------------------------------------------------------------------------------
+
+    def _refuse(self, model: ResidualModel, options: Mapping[str, Any], prompt: Any) -> None:
+        super()._refuse(model, options, prompt)
+        _require_choices(options)
+        as_interventions(options["interventions"])
+        if options["metric"] is not None:
+            require_metric(options["metric"]).targets(model)
+
+    def _compute(self, options: Mapping[str, Any]) -> Any:
+        run = self._needed_run()
+        _require_choices(options)
+        metric = _default_metric(run) if options["metric"] is None else require_metric(options["metric"])
+        items = as_interventions(options["interventions"])
+        if run.base is not None:  # what it was made with becomes chips, over the run without
+            items, self._run = (*run.interventions, *items), run.base
+            run = run.base
+        old = None if self._state is None else self._state.result
+        same_run = old is not None and (old.run if old.run.base is None else old.run.base) is run
+        same_run = same_run and old.run.interventions == items
+        shown = old.run if same_run else intervene(run, items, keep="resid_post") if items else run
+        overview = old.overview if same_run else attention_overview(shown)
+        measured = old is not None and self._state is not None and self._state.options["metric"] == metric
+        if same_run and not measured:
+            overview = attention_overview(shown)
+        score = options["score"]
+        if score is None or (score == "change" and not items):
+            score = _first_score(overview)
+        if score not in overview.known:
+            if score not in EFFECTS:
+                overview.score(score)  # says what there is
+            overview = with_effect(overview, shown, metric, score, how=options["how"])
+        done = old.ablation if same_run and measured else ablation(run, items, metric, shown="heads")
+        kept = old.opened if same_run and measured and old.opened and old.opened.kind == options["kind"] else None
+        return Explored(shown, overview, done, score, bool(options["sort"]), options["view"], kept)
+
+    def _stated(self, options: Mapping[str, Any], result: Explored) -> dict[str, Any]:
+        metric = options["metric"]
+        if metric is None and self._run is not None:
+            metric = _default_metric(self._run)
+        made = {"metric": metric, "interventions": result.run.interventions, "score": result.score}
+        return {**super()._stated(options, result), **made}
+
+    def _picture(self, options: Mapping[str, Any], given: Any = None) -> State:
+        return self._told(self._dated(super()._picture(options, given)))
+
+    def _told(self, state: State) -> State:
+        result: Explored = state.result
+        return replace(
+            state,
+            summary={**summary(result.ablation, self._run), "hint": "Open a head, then ablate it."},
+            actions=self._buttons(state),
+            edited=[[layer, head] for layer, head in _ablated(state)],
+        )
+
+    def _buttons(self, state: State) -> list[dict[str, Any]]:
+        at = _open_head(state)
+        name = "head" if at is None else f"head {at[0]}.{at[1]}"
+        off = at in _ablated(state)
+        hint = "Take its ablation back" if off else f"Put its {state.options['how']} in the place of what it writes"
+        button = panel.action("ablate", f"{'Restore' if off else 'Ablate'} {name}", at is not None, hint)
+        return [button, *history_actions(state, state.result.ablation.code())]
+
+    def _parts(self, result: Explored) -> dict[str, Mapping[str, Any]]:
+        return {"heads": heads_part(result), "head": head_part(result)}
+
+    def _words(self, result: Explored) -> Words:
+        overview, opened = result.overview, result.opened
+        checks = [told(check) for check in result.checks]
+        sentence = overview.sentence if opened is None else opened.sentence
+        return Words(overview.title, sentence, overview.provenance.describe(), checks)
+
+    def _chosen_first(self, first: State) -> State:
+        wanted = {name: value for name, value in self._at_first.items() if value is not None}
+        if not wanted:
+            shown = first.result
+            wanted = dict(zip(("layer", "head"), shown.overview.order(shown.score)[0], strict=True))
+        return self._selecting(first, wanted)
+
+    def _axes(self, result: Explored) -> Mapping[str, Sequence[int | str]]:
+        values, positions = result.overview.values, list(range(result.run.n_pos))
+        return {
+            "layer": values["layer"].values.tolist(),
+            "head": values["head"].values.tolist(),
+            "pos": positions,
+            "key_pos": positions,
+        }
+
+    def _selecting(self, old: State, address: Mapping[str, Any]) -> State:
+        new = super()._selecting(old, address)
+        return new if new is old else self._opening(new)
+
+    def _opening(self, state: State) -> State:
+        """Return the state with the selected head open."""
+        at, result = _open_head(state), state.result
+        kind, opened = state.options["kind"], result.opened
+        if at is not None and at not in result.overview.heads:
+            rule = f"layer {at[0]} has no head {at[1]}"
+            raise InputError.about("head", at[1], rule, "Choose another one.")
+        if at is None or opened is None or (opened.layer, opened.head, opened.kind) != (*at, kind):
+            opened = None if at is None else opened_head(result.run, *at, kind)
+        if opened is not result.opened:
+            result = replace(result, opened=opened)
+            frame, buffers = self._framed(result)
+            state = replace(state, result=result, frame=frame, buffers=buffers)
+        details = self._side(state)
+        details = None if details is None else {**details, "at": state.selection}
+        return replace(state, details=details, actions=self._buttons(state))
+
+    def _side(self, state: State) -> dict[str, Any] | None:
+        at, opened = state.selection, state.result.opened
+        if opened is None or _open_head(state) != (opened.layer, opened.head):
+            return None
+        overview = state.result.overview
+        if "pos" in at and "key_pos" in at:
+            value = float(opened.values[at["pos"], at["key_pos"]])
+            return panel.details([(opened.scale.label, value)])
+        rows = [(SCORES[name].label, _at(overview, name, opened)) for name in overview.known]
+        return panel.details(rows, missing="no such row")
+
+    def _controls(self, result: Explored, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return super()._controls(result, options)
+
+    def _choices(self, result: Explored, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        run = self._run
+        if run is None:
+            return []
+        linear = bool(options["metric"].coefficients)
+        known = [n for n in SCORES if n in result.overview.known or n == "causal" or (n == "direct" and linear)]
+        return [
+            panel.choice("kind", "show", options["kind"], [(name, kind.label) for name, kind in KINDS.items()]),
+            panel.select("score", "under each head", result.score, [(name, SCORES[name].label) for name in known]),
+            panel.check("sort", "sort by it", options["sort"]),
+            *metric_controls(run, options["metric"]),
+            panel.select("how", "ablate by", options["how"], list(HOWS)),
+        ]
+
+    def _from_control(self, name: str, value: Any) -> dict[str, Any]:
+        if name in ("metric", "answer", "foil"):
+            return {"metric": metric_from_control(self._needed_run(), self.metric, name, value)}
+        return super()._from_control(name, value)
+
+    def _changing(self, old: State, options: Mapping[str, Any]) -> State:
+        """With another prompt, a metric that nobody chose is that of its own likeliest next token."""
+        if "prompt" in options and "metric" not in options:
+            chosen = old.options["metric"] != _default_metric(self._needed_run())
+            options = options if chosen else {**options, "metric": None}
+        return super()._changing(old, options)
+
+    # --- clicks ---------------------------------------------------------------------------------------------------
+
+    def ablate(self, layer: Any, head: Any) -> None:
+        """Ablate a head at all positions, or take that back where it is ablated."""
+        self._open()
+        run = self._needed_run()
+        at = run.layer(layer), head
+        self._update(lambda old: self._toggled(old, at))
+
+    def _toggled(self, old: State, at: tuple[int, int]) -> State:
+        items = [item for item in old.options["interventions"] if _head_of(item) != at]
+        if len(items) == len(old.options["interventions"]):
+            items.append(HOWS[old.options["how"]](Site("z", at[0], head=at[1])))
+        return self._changing(old, {"interventions": tuple(items)})
+
+    def _apply_change(self, name: str, value: Any, job: Job) -> None:
+        self._await_model()
+        self._try(name, value, job)
+
+    def _apply_action(self, name: str, job: Job) -> None:
+        if name != "ablate":
+            super()._apply_action(name, job)
+            return
+        self._await_model()
+        self._update(lambda old: old if (at := _open_head(old)) is None else self._toggled(old, at), job)
+
+    def _apply_edit(self, edit: Mapping[str, Any], job: Job) -> None:
+        self._await_model()
+        drop = set(edit["drop"])
+
+        def dropped(old: State) -> State:
+            items = [item for item in old.options["interventions"] if chip_id(item) not in drop]
+            return self._changing(old, {"interventions": tuple(items)})
+
+        self._update(dropped, job)
+
+
+def _require_choices(options: Mapping[str, Any]) -> None:
+    for name, allowed in (("kind", tuple(KINDS)), ("view", VIEWS), ("how", tuple(HOWS))):
+        if options[name] not in allowed:
+            raise InputError.about(name, options[name], f"must be one of {', '.join(allowed)}", "Choose one.")
+    if options["score"] is not None and options["score"] not in SCORES:
+        raise InputError.about("score", options["score"], f"must be one of {', '.join(SCORES)}", "Choose one.")
+
+
+def _default_metric(run: Run) -> Metric:
+    return logit(int(run.final_logits.argmax()))
+
+
+def _first_score(overview: AttentionOverview) -> str:
+    """Return induction where some token repeats, else the attention to the token before."""
+    return "induction" if np.isfinite(overview.score("induction").values).any() else "previous_token"
+
+
+def _open_head(state: State) -> tuple[int, int] | None:
+    at = state.selection
+    return (at["layer"], at["head"]) if "layer" in at and "head" in at else None
+
+
+def _head_of(item: Any) -> tuple[int, int] | None:
+    """Return layer and head of an intervention on a whole head's output."""
+    site = item.site
+    return (site.layer, site.head) if site.component == "z" and site.head is not None and site.pos is None else None
+
+
+def _ablated(state: State) -> list[tuple[int, int]]:
+    return [at for item in state.options["interventions"] if (at := _head_of(item)) is not None]
+
+
+def _at(overview: AttentionOverview, name: str, opened: Any) -> float:
+    return float(overview.score(name).sel(layer=opened.layer, head=opened.head))

@@ -1,0 +1,142 @@
+"""What an attention explorer shows at one moment, and how it travels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from resid_widgets.analysis.attention.overview import SCORES, AttentionOverview
+from resid_widgets.analysis.grid import visible_tokens
+from resid_widgets.analysis.sweeps.ablation import Ablation
+from resid_widgets.models.runs.run import Run
+from resid_widgets.results import Check, Provenance, Scale
+from resid_widgets.widgets.shell.frame import floats
+
+TO_BYTE = 255
+"""Thumbnails travel as one byte a pixel, in steps of 1/255 of all attention."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """One head at full size.
+
+    Attributes
+    ----------
+    values
+        ``[pos, key_pos]``.
+    kind
+        Of `KINDS`.
+    """
+
+    layer: int
+    head: int
+    kind: str
+    values: Float[NDArray, "pos key_pos"]
+    scale: Scale
+    sentence: str
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Explored:
+    """All heads of a run, and the one that is open.
+
+    Attributes
+    ----------
+    run
+        With the interventions, if there are any.
+    overview, ablation
+        Of it; the ablation has the metric before and after.
+    opened
+        The head that is shown at full size, or None.
+    score, sort, view
+        See `resid_widgets.AttentionExplorer`.
+    """
+
+    run: Run
+    overview: AttentionOverview
+    ablation: Ablation
+    score: str
+    sort: bool
+    view: str
+    opened: Opened | None = None
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where all of it came from."""
+        return self.overview.provenance
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The checks of everything that is shown, each once."""
+        found = [*self.overview.checks, *self.ablation.checks, *(self.opened.checks if self.opened else ())]
+        return tuple({check.name: check for check in found}.values())
+
+
+def heads_part(shown: Explored) -> dict[str, Any]:
+    """Return all heads as they travel: a small picture and all numbers of each."""
+    overview = shown.overview
+    heads = overview.heads
+    rows = {int(layer): row for row, layer in enumerate(overview.values["layer"].values)}
+    places = tuple(np.array([(rows[layer], head) for layer, head in heads]).T)
+    pictures = np.rint(overview.thumbnails[places] * TO_BYTE).clip(0, TO_BYTE).astype(np.uint8)
+    scores = [name for name in overview.known]
+    numbers = np.stack([overview.score(name).values[places] for name in scores])
+    order = overview.order(shown.score)
+    place = {at: n for n, at in enumerate(heads)}
+    return {
+        "layers": [layer for layer, _ in heads],
+        "heads": [head for _, head in heads],
+        "side": int(pictures.shape[-1]),
+        "block": overview.block,
+        "n": len(overview.tokens_visible),
+        "pictures": pictures.tobytes(),
+        "scale": asdict(overview.scale),
+        "score": scores.index(shown.score),
+        "labels": [SCORES[name].label for name in scores],
+        "signed": SCORES[shown.score].signed,
+        "numbers": floats(numbers),
+        "sort": shown.sort,
+        "order": np.array([place[at] for at in order], dtype="<u4").tobytes(),
+        "causal": True,
+        "note": _note(overview),
+        "ablated": [[item.site.layer, item.site.head] for item in shown.run.interventions if item.site.head is not None],
+    }
+
+
+def head_part(shown: Explored) -> dict[str, Any]:
+    """Return the open head as it travels; without one, what there is to be said."""
+    opened = shown.opened
+    if opened is None:
+        return {"open": False}
+    run = shown.run
+    return {
+        "open": True,
+        "layer": opened.layer,
+        "head": opened.head,
+        "kind": opened.kind,
+        "n": run.n_pos,
+        "data": floats(opened.values),
+        "tokens": list(visible_tokens(run)),
+        "marked": list(run.marked),
+        "unknown": list(run.unknown),
+        "scale": asdict(opened.scale),
+        "causal": True,
+        "view": shown.view,
+    }
+
+
+def _note(overview: AttentionOverview) -> str:
+    """Say how much of all attention is left out of the colours."""
+    if not overview.marked:
+        return ""
+    share = float(np.nanmean(overview.sinks.values))
+    if len(overview.marked) == 1:
+        what = f"{overview.tokens_visible[overview.marked[0]]} (position {overview.marked[0]}) takes"
+    else:
+        what = f"{len(overview.marked)} marked positions take"
+    return f"{what} {share:.2f} of all attention: left out of the colours' limits"
