@@ -6,6 +6,7 @@ import { h, setText, toggle } from "../dom/dom";
 import { dataOf, type MakePart } from "../page/part";
 import type { Address, Buffer, Scale } from "../wire/model";
 import { float32 } from "../wire/wire";
+import { Arcs } from "./arcs";
 import { Matrix, spotFacts } from "./matrix";
 import type { Spot } from "./matrix_layout";
 import type { Picture } from "./matrix_paint";
@@ -23,7 +24,10 @@ export interface HeadData {
   unknown: number[];
   scale: Scale;
   causal: boolean;
+  /** "grid" or "arcs", at first and whenever Python changes it. */
   view: string;
+  /** The norm of what is written at each position, or null. */
+  written: Buffer;
 }
 
 export function decodeHead(data: HeadData): Picture {
@@ -35,8 +39,12 @@ export function decodeHead(data: HeadData): Picture {
     unknown: new Set(data.unknown),
     scale: data.scale,
     causal: data.causal,
+    written: data.written && float32(data.written, data.n, "written"),
   };
 }
+
+const VIEWS = ["grid", "arcs"] as const;
+type View = (typeof VIEWS)[number];
 
 export const head: MakePart = ({ select, signal }, name) => {
   let data: HeadData | null = null;
@@ -56,41 +64,78 @@ export const head: MakePart = ({ select, signal }, name) => {
   const factsOf = (spot: Spot) =>
     picture && (spot.q !== null || spot.k !== null) ? { at: to(spot), ...spotFacts(picture, lead(), spot) } : null;
 
-  const matrix = new Matrix(
-    { select: (spot) => select(to(spot)), reset: () => select(to({ q: null, k: null })), facts: factsOf },
-    signal,
-  );
+  const events = {
+    select: (spot: Spot) => select(to(spot)),
+    reset: () => select(to({ q: null, k: null })),
+    facts: factsOf,
+  };
+  const matrix = new Matrix(events, signal);
+  const arcs = new Arcs(events, signal);
+  let view: View = "grid";
+  const buttons = VIEWS.map((each) => h("button", "rw-button rw-small", { type: "button" }, each));
+  const as = h("span", "rw-group", { role: "group", "aria-label": "Shown as" }, ...buttons);
+  buttons.forEach((button, i) => {
+    button.addEventListener("click", () => look(VIEWS[i]!), { signal });
+  });
+
+  /** Show it the other way; what is hidden has no size, and is drawn when it comes into view. */
+  function look(as: View): void {
+    view = as;
+    buttons.forEach((button, i) => {
+      button.setAttribute("aria-pressed", String(VIEWS[i] === as));
+    });
+    const open = picture !== null;
+    for (const part of [matrix.el, axes]) toggle(part, open && as === "grid");
+    if (!open || as !== "grid") toggle(matrix.zoomBar.el, false);
+    toggle(arcs.el, open && as === "arcs");
+    if (open) (as === "grid" ? matrix : arcs).redraw();
+  }
   const title = h("b");
   const axes = h("span", "rw-dim", {}, " to (down) from (across)");
-  const heading = h("div", "rw-part-heading", {}, title, axes);
+  const heading = h("div", "rw-part-heading", {}, title, axes, h("span", "rw-grow"), as);
   const blank = h("div", "rw-dim rw-line", {}, "Click a head to open it.");
-  const el = h("div", "rw-head-part", {}, heading, blank, matrix.el, matrix.zoomBar.el);
+  const el = h("div", "rw-head-part", {}, heading, blank, matrix.el, arcs.el, matrix.zoomBar.el);
   toggle(el, false);
 
   return {
     el,
-    reset: () => matrix.resetView(),
-    recolour: (colours) => matrix.recolour(colours),
+    reset() {
+      matrix.resetView();
+      arcs.resetView();
+      if (data) look(data.view as View);
+    },
+    recolour(colours) {
+      matrix.recolour(colours);
+      arcs.recolour(colours);
+    },
     refresh({ frame, selection, arrived }) {
       const now = dataOf<HeadData>(frame, name);
       address = selection;
       if (now && now !== data) {
+        const asked = now.open && now.view !== data?.view ? (now.view as View) : view;
         data = now;
         picture = now.open ? decodeHead(now) : null;
         toggle(el, true);
         toggle(blank, !now.open);
-        for (const part of [matrix.el, matrix.zoomBar.el, axes]) toggle(part, now.open);
+        toggle(as, now.open);
         setText(title, now.open ? `Head ${now.layer}.${now.head}` : "One head");
-        if (picture)
-          matrix.show(picture, `Head ${now.layer}.${now.head}: ${printable(now.kind)}`, spotOf(selection), arrived);
-      } else matrix.select(spotOf(selection));
+        if (picture) {
+          const label = `Head ${now.layer}.${now.head}: ${printable(now.kind)}`;
+          matrix.show(picture, label, spotOf(selection), arrived);
+          arcs.show(picture, label, spotOf(selection));
+        }
+        look(asked);
+      } else {
+        matrix.select(spotOf(selection));
+        arcs.select(spotOf(selection));
+      }
     },
     facts: (at) => (isOpen(at) ? factsOf(spotOf(at)) : null),
     get measured() {
       return data?.open ? data.scale.label : "";
     },
     files: () => [
-      { label: "Open head", hint: "PNG", mime: "image/png", make: () => matrix.image() },
+      { label: "Open head", hint: "PNG", mime: "image/png", make: () => (view === "grid" ? matrix : arcs).image() },
       { label: "Open head", hint: "CSV", mime: "text/csv", make: async () => (picture ? headCsv(picture) : null) },
     ],
   };

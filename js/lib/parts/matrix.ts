@@ -27,7 +27,7 @@ import {
   spotAt,
   spotRect,
 } from "./matrix_layout";
-import { drawSpots, MatrixPainter, type MatrixScene, type Picture, TOKEN_CAP } from "./matrix_paint";
+import { drawSpots, MatrixPainter, type MatrixScene, type Picture, TOKEN_CAP, WRITTEN } from "./matrix_paint";
 
 const STEP = 1.5;
 /** Cells are at most this high altogether, where there is no whole screen. */
@@ -130,7 +130,8 @@ export class Matrix {
     const measure = this.#measure;
     const widest = Math.min(TOKEN_CAP, Math.max(0, ...picture.tokens.map((token) => measure(token))));
     const dpr = density();
-    const bar = barWidth({ data: { scale: picture.scale } } as Grid, TALL, measure);
+    const aside = picture.written ? WRITTEN.gap + WRITTEN.width : 0;
+    const bar = aside + barWidth({ data: { scale: picture.scale } } as Grid, TALL, measure);
     const tall = screenRoom(this.el) ?? TALL;
     const input = { width, tall, n: picture.n, zoom: this.#zoom, dpr, labelWidth: widest, barWidth: bar };
     this.#at = matrixLayout(input);
@@ -395,15 +396,17 @@ export function spotFacts(picture: Picture, lead: string, { q, k }: Spot): Omit<
     sum += value;
     others.push({ token: `${token(other)} ${other}`, prob: value, size: Math.abs(value) });
   }
+  const norm = row && picture.written?.[pos];
   others.sort((a, b) => b.size - a.size);
   return {
     lead,
     token: token(pos),
-    where: row ? `position ${pos} looks at` : `position ${pos} is looked at by`,
+    where: row ? `position ${pos}, which looks` : `position ${pos}, which is looked at`,
     label: `sum of ${label}`,
     value: numberText(sum, 3),
-    also: [],
+    also: typeof norm === "number" ? [{ label: "writes, norm", value: numberText(norm, 3) }] : [],
     notes: [],
     top: others.slice(0, 5),
+    topLabel: row ? "Looks at" : "Looked at by",
   };
 }

@@ -1,6 +1,7 @@
 // The open head's cells, token labels and colour bar on a canvas.
 import { drawBar } from "../canvas/axes";
 import { Hatch } from "../canvas/hatch";
+import { stroke } from "../canvas/outlines";
 import { FONT, type Scene } from "../canvas/paint";
 import { BAD, indexer, type Palette } from "../canvas/scale";
 import { ellipsize, type Measure, printable } from "../canvas/text";
@@ -27,6 +28,8 @@ export interface Picture {
   unknown: ReadonlySet<number>;
   scale: Scale;
   causal: boolean;
+  /** The norm of what is written at each position. */
+  written: Float32Array | null;
 }
 
 export interface MatrixScene {
@@ -58,6 +61,7 @@ export class MatrixPainter {
     this.#marked(ctx, scene);
     ctx.restore();
     labels(ctx, scene);
+    written(ctx, scene);
     drawBar(ctx, barScene(scene), this.#scratch);
     return binned;
   }
@@ -113,9 +117,39 @@ export class MatrixPainter {
   }
 }
 
+/** Room of the bars that say how much is written at each position. */
+export const WRITTEN = { gap: 8, width: 34 };
+
 /** What the house's colour bar needs to know. */
-const barScene = ({ picture, at, colours, palette, measure }: MatrixScene): Scene =>
-  ({ grid: { data: { scale: picture.scale } }, at, colours, palette, measure }) as unknown as Scene;
+function barScene({ picture, at, colours, palette, measure }: MatrixScene): Scene {
+  const { view } = at;
+  const aside = picture.written ? WRITTEN.gap + WRITTEN.width : 0;
+  const beside = { view: { ...view, w: view.w + aside } };
+  return { grid: { data: { scale: picture.scale } }, at: beside, colours, palette, measure } as unknown as Scene;
+}
+
+/** How much the head writes at each position, as bars beside its rows; those of the marked positions in a lighter ink. */
+function written(ctx: CanvasRenderingContext2D, { picture, at, scroll, colours }: MatrixScene): void {
+  const norms = picture.written;
+  if (!norms) return;
+  const { view, cell, gap } = at;
+  const most = Math.max(...norms) || 1;
+  const x = view.x + view.w + WRITTEN.gap;
+  const [first, last] = inWindow(at, scroll.y);
+  ctx.fillStyle = colours.line;
+  ctx.fillRect(x, view.y, 1, view.h);
+  for (let q = first; q <= last; q++) {
+    const y = view.y + q * cell - scroll.y;
+    const high = Math.max(1, Math.min(cell - gap, 12));
+    ctx.fillStyle = picture.marked.has(q) ? colours.dim : colours.accent;
+    ctx.fillRect(x + 1, y + (cell - gap - high) / 2, (norms[q]! / most) * (WRITTEN.width - 2), high);
+  }
+  ctx.font = `${FONT}px ${colours.sans}`;
+  ctx.fillStyle = colours.dim;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
+  ctx.fillText("writes", x, view.y + view.h + 13);
+}
 
 function labels(ctx: CanvasRenderingContext2D, scene: MatrixScene): void {
   const { at, scroll, strong, colours } = scene;
@@ -183,13 +217,13 @@ export function drawSpots(
         ctx.fillRect(x, y, w, h);
       }
     ctx.globalAlpha = 1;
-    if (hover.q !== null && hover.k !== null) outline(ctx, spotRect(at, hover, scroll), gap, ink, 1, colours.bg);
+    if (hover.q !== null && hover.k !== null) stroke(ctx, spotRect(at, hover, scroll), gap, ink, 1, colours.bg);
   }
   if (selected.q !== null || selected.k !== null)
-    outline(ctx, grown(spotRect(at, selected, scroll), cell), gap, ink, 2, colours.bg);
+    stroke(ctx, grown(spotRect(at, selected, scroll), cell), gap, ink, 2, colours.bg);
   if (cursor) {
     ctx.setLineDash([4, 2]);
-    outline(ctx, grown(spotRect(at, cursor, scroll), cell), gap, colours.accent, 2, colours.bg);
+    stroke(ctx, grown(spotRect(at, cursor, scroll), cell), gap, colours.accent, 2, colours.bg);
   }
   ctx.restore();
 }
@@ -198,24 +232,4 @@ export function drawSpots(
 function grown(rect: { x: number; y: number; w: number; h: number }, cell: number): typeof rect {
   const by = Math.max(0, (7 - cell) / 2);
   return { x: rect.x - by, y: rect.y - by, w: rect.w + 2 * by, h: rect.h + 2 * by };
-}
-
-function outline(
-  ctx: CanvasRenderingContext2D,
-  { x, y, w, h }: { x: number; y: number; w: number; h: number },
-  gap: number,
-  ink: string,
-  width: number,
-  halo: string,
-): void {
-  const dash = ctx.getLineDash();
-  for (const [style, line, pattern] of [
-    [halo, width + 2, []],
-    [ink, width, dash],
-  ] as const) {
-    ctx.strokeStyle = style;
-    ctx.lineWidth = line;
-    ctx.setLineDash([...pattern]);
-    ctx.strokeRect(x - gap / 2, y - gap / 2, w, h);
-  }
 }

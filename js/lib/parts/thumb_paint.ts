@@ -18,6 +18,8 @@ export interface Thumbs {
   /** The number under each. */
   values: Float32Array;
   ablated: ReadonlySet<number>;
+  /** No token looks ahead. */
+  causal: boolean;
 }
 
 /** A score as a person reads it: two decimals, for they stand beside each other. */
@@ -57,7 +59,8 @@ export function drawThumbs(
   for (let n = 0; n < thumbs.heads.length; n++) {
     const { x, y } = placeOf(at, n);
     for (let q = 0; q < side; q++)
-      for (let k = 0; k < side; k++) out[q * side + k] = k > q ? 0 : table[pictures[(n * side + q) * side + k]!]!;
+      for (let k = 0; k < side; k++)
+        out[q * side + k] = thumbs.causal && k > q ? 0 : table[pictures[(n * side + q) * side + k]!]!;
     pen.putImageData(image, 0, 0);
     ctx.fillStyle = colours.dark ? "#0d1014" : "#fbfcfd";
     ctx.fillRect(x, y, at.thumb, at.thumb);

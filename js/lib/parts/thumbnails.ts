@@ -34,6 +34,7 @@ export interface HeadsData {
   numbers: Buffer;
   sort: boolean;
   order: Buffer;
+  causal: boolean;
   note: string;
   ablated: [number, number][];
 }
@@ -59,6 +60,7 @@ export function decodeHeads(data: HeadsData): Decoded {
     side: data.side,
     pictures,
     scale: data.scale,
+    causal: data.causal,
     values: numbers[data.score] ?? new Float32Array(count),
     numbers,
     order: data.sort ? uint32(data.order, count, "order") : null,

@@ -157,4 +157,3 @@ def _mean_on(p: Float[Tensor, "head pos key_pos"], where: Bool[Tensor, "pos key_
     """Return what rows give to the places that are meant, mean over the rows that have some; NaN where none has."""
     rows = where.any(-1)
     return (p * where).sum(-1)[:, rows].mean(-1)
-

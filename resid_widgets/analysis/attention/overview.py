@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from resid_widgets.analysis.attention.glance import Glance
 from resid_widgets.analysis.attention.overview_code import overview_code
-# DLA
+from resid_widgets.analysis.contributions.direct_logit_attribution import direct_logit_attribution
 from resid_widgets.analysis.grid import visible_tokens, with_options
 from resid_widgets.analysis.metrics import Metric, require_metric
 from resid_widgets.analysis.sweeps.ablation_sweep import ablation_sweep
@@ -299,4 +299,3 @@ def _checks(run: Run, glance: Glance) -> tuple[Check, ...]:
         text = f"position{many} {named} left out of the scale ({100 * share:.0f} % of all attention)"
         found.append(Check("marked positions", "amber", float(len(run.marked)), None, text))
     return tuple({check.name: check for check in found}.values())
-

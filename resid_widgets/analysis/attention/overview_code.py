@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from resid_widgets.analysis.code import boot_code
 from resid_widgets.models.runs.run import Run
 
-_SCORES = '''
+_SCORES = """
 earlier = (tokens[0, :, None] == tokens[0, None, :]).tril(-1)  # earlier positions of the same token
 after = torch.zeros_like(earlier)
 after[:, 1:] = earlier[:, :-1]
@@ -31,7 +31,7 @@ def look(pattern, layer):
     for name, values in scores.items():
         print(layer, name, [round(v, 4) for v in values.tolist()])
 
-'''
+"""
 
 
 def overview_code(run: Run, layers: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""All heads at a glance; one at full size, why it looks where it looks, what it carries, and what follows without it."""
+"""All heads at a glance; one at full size, why it looks there, what it carries, and what follows without it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from resid_widgets.analysis.metrics import Metric, logit, require_metric
 from resid_widgets.analysis.sweeps.ablation import ablation
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import as_interventions, mean, zero
-from resid_widgets.models.layers.shapes import layers_with
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.reuse.intervene import intervene
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.worker import Job
 from resid_widgets.sites import Site
-from resid_widgets.widgets.attention.explored import Explored, head_part, heads_part
+from resid_widgets.widgets.attention.explored import Explored, ablated_heads, head_part, heads_part
 from resid_widgets.widgets.attention.opening import KINDS, opened_head
+from resid_widgets.widgets.attention.side import side
 from resid_widgets.widgets.editing.chips import chip_id, summary
 from resid_widgets.widgets.editing.history import Undoing, history_actions
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
@@ -34,7 +34,7 @@ from resid_widgets.widgets.shell import panel
 from resid_widgets.widgets.shell.frame import Words, told
 from resid_widgets.widgets.shell.prompted import Prompted
 from resid_widgets.widgets.shell.state import State
-from resid_widgets.widgets.shell.traits import Option, Shown, same
+from resid_widgets.widgets.shell.traits import Option, Shown
 
 VIEWS = ("grid", "arcs")
 HOWS = {"mean": mean, "zero": zero}
@@ -157,13 +157,13 @@ class AttentionExplorer(Prompted, Undoing):
             state,
             summary={**summary(result.ablation, self._run), "hint": "Open a head, then ablate it."},
             actions=self._buttons(state),
-            edited=[[layer, head] for layer, head in _ablated(state)],
+            edited=[[layer, head] for layer, head in ablated_heads(state.options["interventions"])],
         )
 
     def _buttons(self, state: State) -> list[dict[str, Any]]:
         at = _open_head(state)
         name = "head" if at is None else f"head {at[0]}.{at[1]}"
-        off = at in _ablated(state)
+        off = at in ablated_heads(state.options["interventions"])
         hint = "Take its ablation back" if off else f"Put its {state.options['how']} in the place of what it writes"
         button = panel.action("ablate", f"{'Restore' if off else 'Ablate'} {name}", at is not None, hint)
         return [button, *history_actions(state, state.result.ablation.code())]
@@ -218,15 +218,7 @@ class AttentionExplorer(Prompted, Undoing):
         at, opened = state.selection, state.result.opened
         if opened is None or _open_head(state) != (opened.layer, opened.head):
             return None
-        overview = state.result.overview
-        if "pos" in at and "key_pos" in at:
-            value = float(opened.values[at["pos"], at["key_pos"]])
-            return panel.details([(opened.scale.label, value)])
-        rows = [(SCORES[name].label, _at(overview, name, opened)) for name in overview.known]
-        return panel.details(rows, missing="no such row")
-
-    def _controls(self, result: Explored, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return super()._controls(result, options)
+        return side(state.result, opened, at, None if self._run is None else state.options["metric"])
 
     def _choices(self, result: Explored, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         run = self._run
@@ -264,7 +256,7 @@ class AttentionExplorer(Prompted, Undoing):
         self._update(lambda old: self._toggled(old, at))
 
     def _toggled(self, old: State, at: tuple[int, int]) -> State:
-        items = [item for item in old.options["interventions"] if _head_of(item) != at]
+        items = [item for item in old.options["interventions"] if at not in ablated_heads([item])]
         if len(items) == len(old.options["interventions"]):
             items.append(HOWS[old.options["how"]](Site("z", at[0], head=at[1])))
         return self._changing(old, {"interventions": tuple(items)})
@@ -311,17 +303,3 @@ def _first_score(overview: AttentionOverview) -> str:
 def _open_head(state: State) -> tuple[int, int] | None:
     at = state.selection
     return (at["layer"], at["head"]) if "layer" in at and "head" in at else None
-
-
-def _head_of(item: Any) -> tuple[int, int] | None:
-    """Return layer and head of an intervention on a whole head's output."""
-    site = item.site
-    return (site.layer, site.head) if site.component == "z" and site.head is not None and site.pos is None else None
-
-
-def _ablated(state: State) -> list[tuple[int, int]]:
-    return [at for item in state.options["interventions"] if (at := _head_of(item)) is not None]
-
-
-def _at(overview: AttentionOverview, name: str, opened: Any) -> float:
-    return float(overview.score(name).sel(layer=opened.layer, head=opened.head))

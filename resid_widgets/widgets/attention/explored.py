@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from resid_widgets.analysis.attention.overview import SCORES, AttentionOverview
 from resid_widgets.analysis.grid import visible_tokens
 from resid_widgets.analysis.sweeps.ablation import Ablation
+from resid_widgets.interventions import Intervention
 from resid_widgets.models.runs.run import Run
+from resid_widgets.models.structure import structure_of
 from resid_widgets.results import Check, Provenance, Scale
 from resid_widgets.widgets.shell.frame import floats
 
@@ -30,6 +33,8 @@ class Opened:
         ``[pos, key_pos]``.
     kind
         Of `KINDS`.
+    written
+        ``[pos]``: the norm of what it adds to the stream at each position; None where that cannot be told.
     """
 
     layer: int
@@ -39,6 +44,7 @@ class Opened:
     scale: Scale
     sentence: str
     checks: tuple[Check, ...]
+    written: Float[NDArray, " pos"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +72,11 @@ class Explored:
     opened: Opened | None = None
 
     @property
+    def causal(self) -> bool:
+        """Whether no token looks ahead."""
+        return structure_of(self.run.model).causal
+
+    @property
     def provenance(self) -> Provenance:
         """Where all of it came from."""
         return self.overview.provenance
@@ -84,7 +95,7 @@ def heads_part(shown: Explored) -> dict[str, Any]:
     rows = {int(layer): row for row, layer in enumerate(overview.values["layer"].values)}
     places = tuple(np.array([(rows[layer], head) for layer, head in heads]).T)
     pictures = np.rint(overview.thumbnails[places] * TO_BYTE).clip(0, TO_BYTE).astype(np.uint8)
-    scores = [name for name in overview.known]
+    scores = list(overview.known)
     numbers = np.stack([overview.score(name).values[places] for name in scores])
     order = overview.order(shown.score)
     place = {at: n for n, at in enumerate(heads)}
@@ -102,9 +113,11 @@ def heads_part(shown: Explored) -> dict[str, Any]:
         "numbers": floats(numbers),
         "sort": shown.sort,
         "order": np.array([place[at] for at in order], dtype="<u4").tobytes(),
-        "causal": True,
+        "causal": shown.causal,
         "note": _note(overview),
-        "ablated": [[item.site.layer, item.site.head] for item in shown.run.interventions if item.site.head is not None],
+        "ablated": [
+            [item.site.layer, item.site.head] for item in shown.run.interventions if item.site.head is not None
+        ],
     }
 
 
@@ -125,9 +138,16 @@ def head_part(shown: Explored) -> dict[str, Any]:
         "marked": list(run.marked),
         "unknown": list(run.unknown),
         "scale": asdict(opened.scale),
-        "causal": True,
+        "causal": shown.causal,
         "view": shown.view,
+        "written": None if opened.written is None else floats(opened.written),
     }
+
+
+def ablated_heads(items: Sequence[Intervention]) -> list[tuple[int, int]]:
+    """Return layer and head of the interventions on a whole head's output."""
+    sites = [item.site for item in items]
+    return [(s.layer, s.head) for s in sites if s.component == "z" and s.head is not None and s.pos is None]
 
 
 def _note(overview: AttentionOverview) -> str:

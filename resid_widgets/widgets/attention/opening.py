@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from resid_widgets.analysis.attention.head_writes import norms_written
 from resid_widgets.colour import robust_scale
+from resid_widgets.errors import UnsupportedModelError
 from resid_widgets.models.reuse.looking import one_layer
 from resid_widgets.models.runs.run import Run
 from resid_widgets.widgets.attention.explored import Opened
@@ -39,4 +42,8 @@ def opened_head(run: Run, layer: int, head: int, kind: str) -> Opened:
         f"Where head {layer}.{head} looks: each row is a position, and how much it takes from each position across. "
         "Where a head looks is not what it does: ablate it."
     )
-    return Opened(layer, head, kind, pattern, scale, sentence, ())
+    try:
+        written = norms_written(run, layer, head)
+    except UnsupportedModelError:
+        written = None
+    return Opened(layer, head, kind, pattern, scale, sentence, (), written)
