@@ -59,6 +59,8 @@ export class Arcs {
   #arc: Arc | null = null;
   #cursor = -1;
   readonly #pinned = new Set<number>();
+  /** Nothing of these tokens was drawn yet. */
+  #unseen = true;
 
   constructor(
     private readonly events: MatrixEvents,
@@ -69,7 +71,10 @@ export class Arcs {
   }
 
   show(picture: Picture, label: string, selected: Spot): void {
-    if (picture.n !== this.#picture?.n) this.#pinned.clear();
+    if (picture.n !== this.#picture?.n) {
+      this.#pinned.clear();
+      this.#unseen = true;
+    }
     this.#picture = picture;
     this.#list = arcList(picture);
     this.#selected = selected;
@@ -124,7 +129,17 @@ export class Arcs {
     this.#stage.style.height = `${this.#at.height + (scrolls ? 12 : 0)}px`;
     Object.assign(this.#scroller.style, { inset: "0", overflowX: scrolls ? "scroll" : "hidden", overflowY: "hidden" });
     Object.assign(this.#row.style, { width: `${this.#at.content}px`, height: `${this.#at.height}px` });
+    if (this.#unseen) this.#reveal(this.#selected.q ?? picture.n - 1);
+    this.#unseen = false;
     this.#paint();
+  }
+
+  #reveal(token: number): void {
+    const at = this.#at;
+    if (!at) return;
+    const x = ARCS.pad + token * at.cell;
+    if (x < this.#scroll) this.#scroller.scrollLeft = x - ARCS.pad;
+    else if (x + at.cell > this.#scroll + at.width - 60) this.#scroller.scrollLeft = x + at.cell + 60 - at.width;
   }
 
   get #scroll(): number {
@@ -425,9 +440,7 @@ export class Arcs {
       this.events.reset();
     } else {
       this.#cursor = action.to.col;
-      const x = ARCS.pad + this.#cursor * at.cell;
-      if (x < this.#scroll) this.#scroller.scrollLeft = x - ARCS.pad;
-      else if (x + at.cell > this.#scroll + at.width) this.#scroller.scrollLeft = x + 2 * at.cell - at.width;
+      this.#reveal(this.#cursor);
       this.#token = this.#cursor;
       this.#paint();
       this.#tipAt();

@@ -218,7 +218,12 @@ export class Matrix {
     if (!at) return;
     const middle = at.view.w / 2;
     const near = Math.max(at.cell * STEP, 3);
-    this.#zoomTo(by === "in" ? near : by === "out" ? at.cell / STEP : "auto", { x: middle, y: middle });
+    const spot = this.#cursor ?? this.#selected; // what a person looks at stays in view
+    const at0 = spotRect(at, spot, this.#scroll);
+    const about = (start: number, from: number) => (spot.q === null || spot.k === null ? middle : start - from);
+    const anchor = { x: about(at0.x, at.view.x), y: about(at0.y, at.view.y) };
+    this.#zoomTo(by === "in" ? near : by === "out" ? at.cell / STEP : "auto", anchor);
+    if (spot.q !== null && spot.k !== null) this.#reveal(spot);
   }
 
   /** Zoom around a point of the window. */

@@ -11,6 +11,8 @@ export interface ThumbInput {
   /** Pixels of a picture along one side. */
   side: number;
   dpr: number;
+  /** Width of a cell from which on it is named. */
+  named: number;
 }
 
 export interface ThumbLayout {
@@ -33,7 +35,11 @@ export interface ThumbLayout {
   inCell: Int32Array;
 }
 
-export const THUMB = { least: 40, most: 78, named: 62, label: 16, pad: 4, lane: 24 };
+export const THUMB = { least: 36, most: 78, label: 16, pad: 4, lane: 22 };
+
+/** The width at which a head's name stands beside its number. */
+export const namedWidth = (names: readonly string[]): number =>
+  46 + 6.7 * Math.max(3, ...names.map((name) => name.length));
 
 /** The width at which pictures need not be smaller than their largest. */
 export const wantedWidth = (heads: readonly number[], sorted: boolean): number => {
@@ -41,15 +47,15 @@ export const wantedWidth = (heads: readonly number[], sorted: boolean): number =
   return (sorted ? Math.max(cols, 6) : cols) * THUMB.most + (sorted ? 0 : THUMB.lane);
 };
 
-export function thumbLayout({ width, rows, heads, order, side, dpr }: ThumbInput): ThumbLayout {
+export function thumbLayout({ width, rows, heads, order, side, dpr, named: least }: ThumbInput): ThumbLayout {
   const count = heads.length;
   const lane = order ? 0 : THUMB.lane;
   const room = Math.max(THUMB.least, width - lane);
-  const across = order ? Math.max(1, Math.floor(room / (THUMB.named + 4))) : Math.max(0, ...heads) + 1;
-  const w = Math.max(order ? THUMB.named : THUMB.least, Math.min(THUMB.most, Math.floor(room / across)));
+  const across = order ? Math.max(1, Math.floor(room / least)) : Math.max(0, ...heads) + 1;
+  const w = Math.max(order ? Math.ceil(least) : THUMB.least, Math.min(THUMB.most, Math.floor(room / across)));
   const cols = order ? Math.max(1, Math.floor(room / w)) : across;
   const high = order ? Math.ceil(count / cols) : Math.max(0, ...rows) + 1;
-  const named = w >= THUMB.named;
+  const named = w >= least;
   const space = w - 2 * THUMB.pad;
   const step = Math.floor((space * dpr) / Math.max(1, side));
   const thumb = step >= 1 ? (step * side) / dpr : space;

@@ -91,12 +91,12 @@ function label(
     ctx.font = `${FONT}px ${colours.mono}`;
     ctx.fillStyle = colours.ink;
     ctx.textAlign = "left";
-    ctx.fillText(`${layers[n]}.${heads[n]}`, left + (at.cell.w - at.thumb) / 2, y);
+    ctx.fillText(`${layers[n]}.${heads[n]}`, left + THUMB.pad, y);
   }
   ctx.font = `${FONT}px ${colours.sans}`;
   ctx.fillStyle = colours.dim;
   ctx.textAlign = at.named ? "right" : "center";
-  ctx.fillText(text, at.named ? left + (at.cell.w + at.thumb) / 2 : left + at.cell.w / 2, y);
+  ctx.fillText(text, at.named ? left + at.cell.w - THUMB.pad : left + at.cell.w / 2, y);
 }
 
 /** Layer numbers at the left and, where cells have no names, head numbers above. */

@@ -15,7 +15,7 @@ import { Tooltip } from "../page/tooltip";
 import type { Address, Buffer, Scale } from "../wire/model";
 import { measure as timing } from "../wire/timing";
 import { bytes, float32, uint32 } from "../wire/wire";
-import { nearestHead, type ThumbLayout, thumbAt, thumbLayout, wantedWidth } from "./thumb_layout";
+import { namedWidth, nearestHead, type ThumbLayout, thumbAt, thumbLayout, wantedWidth } from "./thumb_layout";
 import { drawThumbAxes, drawThumbMarks, drawThumbs, placeOf, type Thumbs } from "./thumb_paint";
 
 /** All heads as they travel; lists have one entry a head. */
@@ -133,7 +133,8 @@ export const thumbnails: MakePart = ({ select, signal }, name) => {
     const lowest = [...new Set(shown.layers)].sort((a, b) => a - b);
     const rows = shown.layers.map((layer) => lowest.indexOf(layer));
     const width = scroll.clientWidth || el.clientWidth;
-    at = thumbLayout({ width, rows, heads: shown.heads, order: shown.order, side: shown.side, dpr });
+    const named = namedWidth(shown.heads.map((head, n) => `${shown?.layers[n]}.${head}`));
+    at = thumbLayout({ width, rows, heads: shown.heads, order: shown.order, side: shown.side, dpr, named });
     for (const canvas of [base, over]) {
       canvas.width = Math.round(at.width * dpr);
       canvas.height = Math.round(at.height * dpr);

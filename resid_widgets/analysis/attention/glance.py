@@ -93,9 +93,10 @@ class Glance:
         self.thumbnails[row, :heads] = self._pooled(p).cpu().numpy()
         rows = p.sum(-1)
         self.sums += [float(rows.min()), float(rows.max())]
-        kept = self._pooled(p.masked_fill(self.marked.to(p.device), 0.0))
-        looked = kept.amax(dim=0) > 0  # blocks above the diagonal, and outside windows, are no small weights
-        self.seen.append(kept[:, looked].cpu().numpy().ravel())
+        pictures = self.thumbnails[row, :heads]
+        kept = pictures[..., self._unmarked_blocks()]
+        looked = kept.max(axis=0) > 0  # blocks above the diagonal, and outside windows, are no small weights
+        self.seen.append(kept[:, looked].ravel())
 
     def compare(self, run: Run) -> None:
         """Add how far each pattern is from that of the base run; as many layers are held as `HELD` bytes take."""
@@ -131,17 +132,21 @@ class Glance:
 
     def _scores(self, p: Float[Tensor, "head pos key_pos"]) -> dict[str, Float[Tensor, " head"]]:
         """Return the mean over rows of each score; rows that have nothing of the kind are left out."""
-        earlier = self.earlier.to(p.device)
-        after = torch.zeros_like(earlier)
-        after[:, 1:] = earlier[:, :-1]
-        after = after.tril(-1)
+        after = torch.zeros_like(self.earlier)
+        after[:, 1:] = self.earlier[:, :-1]
         return {
-            "induction": _mean_on(p, after),
+            "induction": _mean_on(p, after.tril(-1)),
             "previous_token": p.diagonal(-1, dim1=1, dim2=2).mean(-1),
-            "duplicate_token": _mean_on(p, earlier),
+            "duplicate_token": _mean_on(p, self.earlier),
             "first_token": p[:, 1:, 0].mean(-1),
             "entropy": -torch.xlogy(p, p)[:, 1:].sum(-1).mean(-1),
         }
+
+    def _unmarked_blocks(self) -> list[int]:
+        """Return the blocks of keys that have no marked position; all of them where each has one."""
+        side = self.thumbnails.shape[-1]
+        taken = {int(pos) // self.block for pos in self.marked.nonzero().flatten()}
+        return [block for block in range(side) if block not in taken] or list(range(side))
 
     def _pooled(self, p: Float[Tensor, "head pos key_pos"]) -> Float[Tensor, "head query_block key_block"]:
         """Return the largest weight of each block."""
@@ -155,5 +160,5 @@ class Glance:
 
 def _mean_on(p: Float[Tensor, "head pos key_pos"], where: Bool[Tensor, "pos key_pos"]) -> Float[Tensor, " head"]:
     """Return what rows give to the places that are meant, mean over the rows that have some; NaN where none has."""
-    rows = where.any(-1)
-    return (p * where).sum(-1)[:, rows].mean(-1)
+    q, k = where.nonzero(as_tuple=True)
+    return p[:, q.to(p.device), k.to(p.device)].sum(-1) / len(q.unique())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resid_widgets.analysis.attention.head_writes_code import head_writes_code
-from resid_widgets.analysis.contributions.direct_logit_attribution import direct_logit_attribution
+from resid_widgets.analysis.contributions.direction import logit_directions
 from resid_widgets.analysis.contributions.frozen_norm import frozen
 from resid_widgets.analysis.contributions.sublayer import Sublayer, sublayer
 from resid_widgets.analysis.grid import with_options
@@ -159,7 +159,7 @@ def head_writes(
         weight=weight,
         norm=norm,
         share=norm / below if below else float("nan"),
-        direct=float("nan") if reading is None else _direct(run, reading, layer, head, pos, key_pos),
+        direct=float("nan") if reading is None else _direct(run, reading, pos, vector),
         cut=float("nan") if reading is None else _cut(run, reading, layer, head, pos, z[head], part),
         metric=None if reading is None else reading.label,
         title=f"What {named} writes",
@@ -236,18 +236,18 @@ def _texts(run: Run, tokens: NDArray) -> NDArray[np.object_]:
     return np.array([visible(text) for text in run.model.token_strings(tokens.tolist())], dtype=object)
 
 
-def _direct(run: Run, reading: Reading, layer: int, head: int, pos: int, key_pos: int | None) -> float:
-    """Return what it writes into a metric; NaN where the metric is not read there, or is not linear."""
+def _direct(run: Run, reading: Reading, pos: int, vector: Tensor) -> float:
+    """Return what a vector writes into a metric; NaN where the metric is not read there, or is not linear."""
     metric = reading.metric
     if not metric.coefficients or pos not in reading.positions:
         return float("nan")
-    by = "head" if key_pos is None else "source"
+    final = run.activation("resid_post", run.model.n_layers - 1)[pos][None]
+    weights = tuple(zip(reading.token_ids, metric.coefficients, strict=True))
     try:
-        found = direct_logit_attribution(run, metric, by=by, pos=pos, layers=[layer]).values
+        read = logit_directions(run.model, final, [weights], reading.label)
     except InputError:  # it caps its logits
         return float("nan")
-    at = {"layer": layer, "head": head, **({} if key_pos is None else {"pos": key_pos})}
-    return float(found.sel(at)) / len(reading.positions)
+    return float(read.vectors[0] @ vector) / len(reading.positions)
 
 
 def _cut(run: Run, reading: Reading, layer: int, head: int, pos: int, z: Tensor, part: Tensor) -> float:

@@ -210,9 +210,9 @@ class AttentionExplorer(Prompted, Undoing):
             result = replace(result, opened=opened)
             frame, buffers = self._framed(result)
             state = replace(state, result=result, frame=frame, buffers=buffers)
-        details = self._side(state)
-        details = None if details is None else {**details, "at": state.selection}
-        return replace(state, details=details, actions=self._buttons(state))
+            details = self._side(state)
+            state = replace(state, details=None if details is None else {**details, "at": state.selection})
+        return replace(state, actions=self._buttons(state))
 
     def _side(self, state: State) -> dict[str, Any] | None:
         at, opened = state.selection, state.result.opened

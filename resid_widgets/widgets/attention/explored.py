@@ -151,12 +151,15 @@ def ablated_heads(items: Sequence[Intervention]) -> list[tuple[int, int]]:
 
 
 def _note(overview: AttentionOverview) -> str:
-    """Say how much of all attention is left out of the colours."""
+    """Say what the colours mean, and how much of all attention is left out of them."""
+    scale = overview.scale
+    said = f"Colours from 0 to {'≥ ' if scale.over else ''}{scale.high:.2g}"
     if not overview.marked:
-        return ""
+        return said
     share = float(np.nanmean(overview.sinks.values))
     if len(overview.marked) == 1:
-        what = f"{overview.tokens_visible[overview.marked[0]]} (position {overview.marked[0]}) takes"
+        pos = overview.marked[0]
+        what = f"“{overview.tokens_visible[pos]}” at position {pos}, which takes"
     else:
-        what = f"{len(overview.marked)} marked positions take"
-    return f"{what} {share:.2f} of all attention: left out of the colours' limits"
+        what = f"{len(overview.marked)} marked positions, which take"
+    return f"{said}, set without {what} {share:.2f} of all attention"
