@@ -1,6 +1,8 @@
 from . import tasks as tasks
 from .analysis.attention.attention import attention as attention
 from .analysis.attention.result import Attention as Attention
+from .analysis.attention.head_writes import HeadWrites as HeadWrites
+from .analysis.attention.head_writes import head_writes as head_writes
 from .analysis.attention.overview import AttentionOverview as AttentionOverview
 from .analysis.attention.overview import attention_overview as attention_overview
 from .analysis.causal.causal_mediation import CausalMediation as CausalMediation

@@ -14,6 +14,8 @@ import type { Picture } from "./matrix_paint";
 /** One head as it travels; `open` is false where none is. */
 export interface HeadData {
   open: boolean;
+  /** Said while none is open. */
+  blank?: string;
   layer: number;
   head: number;
   kind: string;
@@ -93,7 +95,7 @@ export const head: MakePart = ({ select, signal }, name) => {
   const title = h("b");
   const axes = h("span", "rw-dim", {}, " to (down) from (across)");
   const heading = h("div", "rw-part-heading", {}, title, axes, h("span", "rw-grow"), as);
-  const blank = h("div", "rw-dim rw-line", {}, "Click a head to open it.");
+  const blank = h("div", "rw-dim rw-line");
   const el = h("div", "rw-head-part", {}, heading, blank, matrix.el, arcs.el, matrix.zoomBar.el);
   toggle(el, false);
 
@@ -117,6 +119,7 @@ export const head: MakePart = ({ select, signal }, name) => {
         picture = now.open ? decodeHead(now) : null;
         toggle(el, true);
         toggle(blank, !now.open);
+        setText(blank, now.blank ?? "");
         toggle(as, now.open);
         setText(title, now.open ? `Head ${now.layer}.${now.head}` : "One head");
         if (picture) {

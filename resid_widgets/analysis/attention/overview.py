@@ -24,6 +24,7 @@ from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.layers.shapes import layers_with, site_shape
 from resid_widgets.models.reuse.looking import each_layer
 from resid_widgets.models.runs.run import Run
+from resid_widgets.models.structure import structure_of
 from resid_widgets.results import Check, Result, Scale
 from resid_widgets.whole import whole_number
 
@@ -87,6 +88,8 @@ class AttentionOverview(Result):
         What the effects are of, in words; None without.
     marked
         Positions left out of the scale.
+    causal
+        Whether no token looks ahead.
     """
 
     thumbnails: Float[NDArray[np.float32], "layer head query_block key_block"]
@@ -95,6 +98,7 @@ class AttentionOverview(Result):
     scale: Scale
     metric: str | None
     marked: tuple[int, ...]
+    causal: bool
     tokens_visible: tuple[str, ...]
     title: str
     sentence: str
@@ -211,6 +215,7 @@ def attention_overview(
         scale=_scale(glance),
         metric=None,
         marked=run.marked,
+        causal=structure_of(run.model).causal,
         tokens_visible=visible_tokens(run),
         title="Attention",
         sentence=_sentence(glance.block),

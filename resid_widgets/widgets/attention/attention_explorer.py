@@ -26,7 +26,7 @@ from resid_widgets.models.worker import Job
 from resid_widgets.sites import Site
 from resid_widgets.widgets.attention.explored import Explored, ablated_heads, head_part, heads_part
 from resid_widgets.widgets.attention.opening import KINDS, opened_head
-from resid_widgets.widgets.attention.side import side
+from resid_widgets.widgets.attention.side import of_head, of_token
 from resid_widgets.widgets.editing.chips import chip_id, summary
 from resid_widgets.widgets.editing.history import Undoing, history_actions
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
@@ -145,14 +145,20 @@ class AttentionExplorer(Prompted, Undoing):
         metric = options["metric"]
         if metric is None and self._run is not None:
             metric = _default_metric(self._run)
-        made = {"metric": metric, "interventions": result.run.interventions, "score": result.score}
+        items = () if result.run is None else result.run.interventions
+        made = {"metric": metric, "interventions": items, "score": result.score}
         return {**super()._stated(options, result), **made}
 
     def _picture(self, options: Mapping[str, Any], given: Any = None) -> State:
+        if isinstance(given, AttentionOverview):
+            score = _first_score(given)
+            given = Explored(None, given, None, score, False, "grid")
         return self._told(self._dated(super()._picture(options, given)))
 
     def _told(self, state: State) -> State:
         result: Explored = state.result
+        if result.ablation is None:
+            return state
         return replace(
             state,
             summary={**summary(result.ablation, self._run), "hint": "Open a head, then ablate it."},
@@ -185,7 +191,7 @@ class AttentionExplorer(Prompted, Undoing):
         return self._selecting(first, wanted)
 
     def _axes(self, result: Explored) -> Mapping[str, Sequence[int | str]]:
-        values, positions = result.overview.values, list(range(result.run.n_pos))
+        values, positions = result.overview.values, list(range(len(result.overview.tokens_visible)))
         return {
             "layer": values["layer"].values.tolist(),
             "head": values["head"].values.tolist(),
@@ -204,6 +210,8 @@ class AttentionExplorer(Prompted, Undoing):
         if at is not None and at not in result.overview.heads:
             rule = f"layer {at[0]} has no head {at[1]}"
             raise InputError.about("head", at[1], rule, "Choose another one.")
+        if result.run is None:
+            return state
         if at is None or opened is None or (opened.layer, opened.head, opened.kind) != (*at, kind):
             opened = None if at is None else opened_head(result.run, *at, kind)
         if opened is not result.opened:
@@ -215,10 +223,15 @@ class AttentionExplorer(Prompted, Undoing):
         return replace(state, actions=self._buttons(state))
 
     def _side(self, state: State) -> dict[str, Any] | None:
-        at, opened = state.selection, state.result.opened
-        if opened is None or _open_head(state) != (opened.layer, opened.head):
+        at, result, head = state.selection, state.result, _open_head(state)
+        if head is None or head not in result.overview.heads:
             return None
-        return side(state.result, opened, at, None if self._run is None else state.options["metric"])
+        if "pos" not in at and "key_pos" not in at:
+            return of_head(result.overview, *head)
+        opened = result.opened
+        if opened is None or head != (opened.layer, opened.head):
+            return None
+        return of_token(result, opened, at, state.options["metric"])
 
     def _choices(self, result: Explored, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         run = self._run

@@ -15,7 +15,6 @@ from resid_widgets.analysis.grid import visible_tokens
 from resid_widgets.analysis.sweeps.ablation import Ablation
 from resid_widgets.interventions import Intervention
 from resid_widgets.models.runs.run import Run
-from resid_widgets.models.structure import structure_of
 from resid_widgets.results import Check, Provenance, Scale
 from resid_widgets.widgets.shell.frame import floats
 
@@ -54,7 +53,7 @@ class Explored:
     Attributes
     ----------
     run
-        With the interventions, if there are any.
+        With the interventions, if there are any; None for an overview that has no run behind it.
     overview, ablation
         Of it; the ablation has the metric before and after.
     opened
@@ -63,18 +62,13 @@ class Explored:
         See `resid_widgets.AttentionExplorer`.
     """
 
-    run: Run
+    run: Run | None
     overview: AttentionOverview
-    ablation: Ablation
+    ablation: Ablation | None
     score: str
     sort: bool
     view: str
     opened: Opened | None = None
-
-    @property
-    def causal(self) -> bool:
-        """Whether no token looks ahead."""
-        return structure_of(self.run.model).causal
 
     @property
     def provenance(self) -> Provenance:
@@ -84,7 +78,11 @@ class Explored:
     @property
     def checks(self) -> tuple[Check, ...]:
         """The checks of everything that is shown, each once."""
-        found = [*self.overview.checks, *self.ablation.checks, *(self.opened.checks if self.opened else ())]
+        found = [
+            *self.overview.checks,
+            *(self.ablation.checks if self.ablation else ()),
+            *(self.opened.checks if self.opened else ()),
+        ]
         return tuple({check.name: check for check in found}.values())
 
 
@@ -113,20 +111,18 @@ def heads_part(shown: Explored) -> dict[str, Any]:
         "numbers": floats(numbers),
         "sort": shown.sort,
         "order": np.array([place[at] for at in order], dtype="<u4").tobytes(),
-        "causal": shown.causal,
+        "causal": overview.causal,
         "note": _note(overview),
-        "ablated": [
-            [item.site.layer, item.site.head] for item in shown.run.interventions if item.site.head is not None
-        ],
+        "ablated": [] if shown.run is None else [list(at) for at in ablated_heads(shown.run.interventions)],
     }
 
 
 def head_part(shown: Explored) -> dict[str, Any]:
     """Return the open head as it travels; without one, what there is to be said."""
-    opened = shown.opened
-    if opened is None:
-        return {"open": False}
-    run = shown.run
+    opened, run = shown.opened, shown.run
+    if opened is None or run is None:
+        need = "Opening a head needs the run: rw.AttentionExplorer(run)."
+        return {"open": False, "blank": need if run is None else "Click a head to open it."}
     return {
         "open": True,
         "layer": opened.layer,
@@ -138,7 +134,7 @@ def head_part(shown: Explored) -> dict[str, Any]:
         "marked": list(run.marked),
         "unknown": list(run.unknown),
         "scale": asdict(opened.scale),
-        "causal": shown.causal,
+        "causal": shown.overview.causal,
         "view": shown.view,
         "written": None if opened.written is None else floats(opened.written),
     }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from resid_widgets.analysis.attention.head_writes import HeadWrites, head_writes
-from resid_widgets.analysis.attention.overview import SCORES
+from resid_widgets.analysis.attention.overview import SCORES, AttentionOverview
 from resid_widgets.analysis.grid import visible_tokens
 from resid_widgets.analysis.metrics import Metric
 from resid_widgets.errors import UnsupportedModelError
@@ -21,14 +21,15 @@ SHOWN = 4
 """Tokens on either side."""
 
 
-def side(shown: Explored, opened: Opened, at: Mapping[str, Any], metric: Metric | None) -> dict[str, Any]:
-    """Return the side panel of what is selected in the open head."""
+def of_token(shown: Explored, opened: Opened, at: Mapping[str, Any], metric: Metric | None) -> dict[str, Any]:
+    """Return the side panel of what is selected in the open head: a token, or from where to where it looks."""
     pos, key_pos = at.get("pos"), at.get("key_pos")
     if pos is None:
-        return _of_head(shown, opened) if key_pos is None else panel.details([])
+        return panel.details([])
+    assert shown.run is not None
     tokens = visible_tokens(shown.run)
     shows = [] if key_pos is None else [(opened.scale.label, panel.number_text(float(opened.values[pos, key_pos])))]
-    if key_pos is not None and key_pos > pos and shown.causal:
+    if key_pos is not None and key_pos > pos and shown.overview.causal:
         return {**panel.details([]), "rows": [_row("weight", "none: a token cannot look ahead")]}
     try:
         found = head_writes(shown.run, opened.layer, opened.head, pos, key_pos, metric, top_k=SHOWN)
@@ -62,10 +63,9 @@ def _tokens(heading: str, found: HeadWrites) -> dict[str, Any]:
     return panel.section(heading, "into the logits there", bars, rounding=ROUNDING, none=none)
 
 
-def _of_head(shown: Explored, opened: Opened) -> dict[str, Any]:
-    overview = shown.overview
-    at = {"layer": opened.layer, "head": opened.head}
-    rows = [(SCORES[name].label, float(overview.score(name).sel(at))) for name in overview.known]
+def of_head(overview: AttentionOverview, layer: int, head: int) -> dict[str, Any]:
+    """Return the side panel of a head: its scores."""
+    rows = [(SCORES[name].label, float(overview.score(name).sel(layer=layer, head=head))) for name in overview.known]
     return panel.details(rows, missing="no token repeats")
 
 
