@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from resid_widgets.analysis.attention.overview import SCORES, AttentionOverview
+from resid_widgets.analysis.attention.overview import AttentionOverview
+from resid_widgets.analysis.attention.scores import SCORES
 from resid_widgets.figures.frame import DIM, EMPTY_CELL, INK, LEAST_WIDTH, LINE, SMALL, framed
 from resid_widgets.figures.grid import draw_bar
 
@@ -71,4 +72,6 @@ def _draw_head(axes: Axes, result: AttentionOverview, row: int, head: int) -> No
 
 
 def _short(value: float) -> str:
-    return "–" if np.isnan(value) else "< .01" if 1e-4 <= abs(value) < 0.005 else f"{value:.2f}"
+    if np.isnan(value):
+        return "–"
+    return "0" if abs(value) < 1e-4 else "< .01" if abs(value) < 0.005 else f"{value:.2f}"

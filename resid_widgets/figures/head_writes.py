@@ -11,7 +11,7 @@ from resid_widgets.figures.frame import DIM, LEAST_WIDTH, RIGHT, framed
 from resid_widgets.figures.text import drawable, shorten
 
 ROW, NAMES, AXIS_ROOM = 0.24, 1.5, 0.55  # inches
-FOR, AGAINST = "#2166ac", "#b2182b"
+FOR, AGAINST = "#b2182b", "#2166ac"
 
 
 def draw_writes(result: HeadWrites) -> Figure:

@@ -37,7 +37,9 @@ export function tokenBars(top: readonly TopToken[], limit = SHOWN): HTMLElement 
 /** Signed bars under a heading: what is below zero has another colour, and its sign in the number. */
 export function sectionOf({ heading, note, none, bars }: Section): HTMLElement[] {
   const title = h("div", "rw-heading", {}, printable(heading), note && h("span", "rw-dim", {}, ` ${printable(note)}`));
-  const rows = bars.map(({ name, share, text }) => barRow(name, Math.abs(share), text, share < 0 ? "rw-less" : ""));
+  const rows = bars.map(({ name, share, text }) =>
+    barRow(name, Math.abs(share), text, share < 0 ? "rw-less" : "rw-more"),
+  );
   if (none) return [title, h("div", "rw-dim rw-line", {}, printable(none))];
   return [title, h("div", "rw-bars rw-signed", { role: "list" }, ...rows)];
 }

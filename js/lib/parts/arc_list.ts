@@ -23,7 +23,9 @@ export const MOST_ARCS = 1500;
 /** Of the scale's end: a weaker line could not be seen. */
 const SEEN = 0.03;
 
-const largest = ({ scale }: Picture): number => Math.max(Math.abs(scale.low ?? 0), Math.abs(scale.high ?? 0)) || 1;
+/** What the scale ends at, whatever the sign. */
+export const largest = ({ scale }: Picture): number =>
+  Math.max(Math.abs(scale.low ?? 0), Math.abs(scale.high ?? 0)) || 1;
 
 /** The arcs of all tokens. */
 export function arcList(picture: Picture): ArcList {

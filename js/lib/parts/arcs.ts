@@ -1,10 +1,8 @@
 // One head as arcs over the tokens: from the one that is looked at to the one that looks. Tokens can be pinned and summed.
 import { numberText } from "../canvas/number";
-import { FONT } from "../canvas/paint";
-import { density } from "../canvas/picture";
-import { type Measure, monospaceMeasure, printable } from "../canvas/text";
-import { watchSize } from "../canvas/visible";
-import { h, setText, toggle, tokenSpan } from "../dom/dom";
+import { measureIn, penOf, pngOf, sized } from "../canvas/sized";
+import { type Measure, printable } from "../canvas/text";
+import { h, setText } from "../dom/dom";
 import type { Colours } from "../dom/theme";
 import { type Facts, spoken } from "../page/facts";
 import { keyAction } from "../page/keyboard";
@@ -18,36 +16,26 @@ import {
   arcAt,
   arcLayout,
   arcList,
-  arcsOf,
   centre,
   ellipse,
   sumOf,
   tokenAt,
 } from "./arc_list";
+import { drawArcs } from "./arc_paint";
 import type { MatrixEvents } from "./matrix";
 import type { Spot } from "./matrix_layout";
-import { labelOf, type Picture, TOKEN_CAP } from "./matrix_paint";
-
-const FROM = "#b35900";
-const FROM_DARK = "#ffb454";
-const RED = "#b2182b";
-const RED_DARK = "#ff8a7d";
+import { type Picture, TOKEN_CAP } from "./matrix_paint";
+import { fillPins } from "./pins";
+import { listen, SpokenCell } from "./surface";
 
 export class Arcs {
   readonly el: HTMLElement;
   readonly #canvas = h("canvas", "rw-canvas", { "aria-hidden": "true" });
-  readonly #current = h("div", "rw-hidden-text", { role: "gridcell" });
-  readonly #row = h("div", "rw-spacer", { role: "row", "aria-rowindex": 1 }, this.#current);
-  readonly #scroller = h(
-    "div",
-    "rw-scroll rw-arc-scroll",
-    { role: "grid", tabindex: 0, "aria-rowcount": 1 },
-    this.#row,
-  );
+  readonly #spoken = new SpokenCell();
+  readonly #scroller = h("div", "rw-scroll rw-arc-scroll", { role: "grid", tabindex: 0 }, this.#spoken.row);
   readonly #stage = h("div", "rw-stage", {}, this.#canvas, this.#scroller);
   readonly #pins = h("div", "rw-pins");
   readonly #note = h("div", "rw-dim rw-part-note");
-  readonly #live = h("div", "rw-hidden-text", { "aria-live": "polite" });
   readonly #tip = new Tooltip();
   #colours: Colours | null = null;
   #measure: Measure | null = null;
@@ -66,7 +54,7 @@ export class Arcs {
     private readonly events: MatrixEvents,
     signal: AbortSignal,
   ) {
-    this.el = h("div", "rw-arcs", {}, this.#pins, this.#stage, this.#note, this.#live, this.#tip.el);
+    this.el = h("div", "rw-arcs", {}, this.#pins, this.#stage, this.#note, this.#spoken.live, this.#tip.el);
     this.#listen(signal);
   }
 
@@ -79,7 +67,7 @@ export class Arcs {
     this.#list = arcList(picture);
     this.#selected = selected;
     this.#scroller.setAttribute("aria-label", `${label}, arcs`);
-    this.#scroller.setAttribute("aria-colcount", String(picture.n));
+    this.#spoken.size(this.#scroller, 1, picture.n);
     this.#told();
     this.redraw();
   }
@@ -103,32 +91,22 @@ export class Arcs {
   }
 
   image(): Promise<Blob | null> {
-    return new Promise((resolve) => this.#canvas.toBlob(resolve, "image/png"));
+    return pngOf(this.#canvas);
   }
 
   redraw(): void {
     const picture = this.#picture;
-    const ctx = this.#canvas.getContext("2d");
     const width = this.el.clientWidth;
-    if (!picture || !ctx || !this.#colours || width < 1) return;
-    const { mono } = this.#colours;
-    this.#measure ??= monospaceMeasure((text) => {
-      ctx.font = `${FONT}px ${mono}`;
-      return ctx.measureText(text).width;
-    });
+    if (!picture || !this.#colours || width < 1) return;
+    this.#measure ??= measureIn(this.#canvas, this.#colours.mono);
     const measure = this.#measure;
     const widest = Math.min(TOKEN_CAP, Math.max(0, ...picture.tokens.map((token) => measure(token))));
     this.#at = arcLayout(width, picture.n, widest, this.#pinned.size > 0);
-    const dpr = density();
     const scrolls = this.#at.content > width + 0.5;
-    const { style } = this.#canvas;
-    this.#canvas.width = Math.round(width * dpr);
-    this.#canvas.height = Math.round(this.#at.height * dpr);
-    style.width = `${this.#canvas.width / dpr}px`;
-    style.height = `${this.#canvas.height / dpr}px`;
+    sized([this.#canvas], width, this.#at.height);
     this.#stage.style.height = `${this.#at.height + (scrolls ? 12 : 0)}px`;
     Object.assign(this.#scroller.style, { inset: "0", overflowX: scrolls ? "scroll" : "hidden", overflowY: "hidden" });
-    Object.assign(this.#row.style, { width: `${this.#at.content}px`, height: `${this.#at.height}px` });
+    Object.assign(this.#spoken.row.style, { width: `${this.#at.content}px`, height: `${this.#at.height}px` });
     if (this.#unseen) this.#reveal(this.#selected.q ?? picture.n - 1);
     this.#unseen = false;
     this.#paint();
@@ -146,129 +124,23 @@ export class Arcs {
     return this.#scroller.scrollLeft;
   }
 
-  /** Tokens whose arcs stand out: the one pointed at, else those pinned, else the selected one. */
-  get #lit(): number[] {
-    if (this.#token >= 0) return [this.#token];
-    if (this.#pinned.size) return [...this.#pinned];
-    return [];
-  }
-
   #paint(): void {
-    const ctx = this.#canvas.getContext("2d");
-    const [picture, at, colours] = [this.#picture, this.#at, this.#colours];
-    if (!ctx || !picture || !at || !colours) return;
-    const dpr = density();
-    ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
-    ctx.direction = "ltr";
-    ctx.fillStyle = colours.bg;
-    ctx.fillRect(0, 0, at.width, at.height);
-    const lit = this.#lit;
-    const { accent, dark } = colours;
-    const ink = (arc: Arc) => (arc.value < 0 ? (dark ? RED_DARK : RED) : accent);
-    const fade = lit.length ? 0.14 : 1;
-    for (const arc of this.#list.arcs) this.#stroke(ctx, arc, ink(arc), fade);
-    const pinned = this.#token < 0 && this.#pinned.size > 0;
-    for (const token of lit) {
-      const found = arcsOf(picture, token, this.#list.least);
-      if (!pinned) for (const arc of found.in) this.#stroke(ctx, arc, dark ? FROM_DARK : FROM, 1);
-      for (const arc of found.out) this.#stroke(ctx, arc, ink(arc), 1);
-    }
-    const { q, k } = this.#selected;
-    if (q !== null && k !== null) {
-      const chosen = { q, k, value: picture.values[q * picture.n + k]! };
-      this.#stroke(ctx, chosen, dark ? "#fff" : "#000", 1, 1.5);
-    }
-    if (this.#arc) this.#stroke(ctx, this.#arc, dark ? "#fff" : "#000", 1, 1);
-    ctx.globalAlpha = 1;
-    this.#sums(ctx, picture, at, colours);
-    this.#labels(ctx, picture, at, colours, lit);
-  }
-
-  #stroke(ctx: CanvasRenderingContext2D, arc: Arc, ink: string, fade: number, thick?: number): void {
-    const [at, picture] = [this.#at, this.#picture];
-    if (!at || !picture) return;
-    const scroll = this.#scroll;
-    const [a, b] = [centre(at, arc.q, scroll), centre(at, arc.k, scroll)];
-    if (Math.max(a, b) < -20 || Math.min(a, b) > at.width + 20) return;
-    const most = Math.max(Math.abs(picture.scale.low ?? 0), Math.abs(picture.scale.high ?? 0)) || 1;
-    const size = Math.min(1, Math.abs(arc.value) / most);
-    const { rx, ry } = ellipse(at, arc);
-    ctx.strokeStyle = ink;
-    ctx.lineWidth = thick ?? 0.5 + 3.5 * size;
-    ctx.globalAlpha = thick ? 1 : fade * (0.12 + 0.75 * size);
-    ctx.beginPath();
-    if (arc.q === arc.k) ctx.ellipse(a, at.arcs - ry - 2, rx, ry, 0, 0, 2 * Math.PI);
-    else ctx.ellipse((a + b) / 2, at.arcs, rx, ry, 0, Math.PI, 2 * Math.PI);
-    ctx.stroke();
-  }
-
-  /** What the pinned tokens together take from each position, as bars. */
-  #sums(ctx: CanvasRenderingContext2D, picture: Picture, at: ArcLayout, colours: Colours): void {
-    if (!this.#pinned.size) return;
-    const sums = sumOf(picture, this.#pinned);
-    const most =
-      this.#pinned.size * (Math.max(Math.abs(picture.scale.low ?? 0), Math.abs(picture.scale.high ?? 0)) || 1);
-    const scroll = this.#scroll;
-    const base = at.arcs + at.sums - 2;
-    const room = at.sums - 14;
-    ctx.font = `${FONT}px ${colours.sans}`;
-    ctx.textAlign = "center";
-    ctx.textBaseline = "alphabetic";
-    sums.forEach((sum, k) => {
-      const high = Math.min(1, Math.abs(sum) / most) * room;
-      const x = centre(at, k, scroll);
-      ctx.fillStyle = sum < 0 ? (colours.dark ? RED_DARK : RED) : colours.accent;
-      const wide = Math.min(16, at.cell - 4);
-      ctx.fillRect(x - wide / 2, base - high, wide, high);
-      if (at.cell >= 28 && Math.abs(sum) >= this.#list.least) {
-        ctx.fillStyle = colours.ink;
-        ctx.fillText(numberText(sum, 2), x, base - high - 3);
-      }
+    const ctx = penOf(this.#canvas);
+    const [picture, at, colours, measure] = [this.#picture, this.#at, this.#colours, this.#measure];
+    if (!ctx || !picture || !at || !colours || !measure) return;
+    drawArcs(ctx, {
+      picture,
+      list: this.#list,
+      at,
+      colours,
+      measure,
+      scroll: this.#scroll,
+      selected: this.#selected,
+      token: this.#token,
+      arc: this.#arc,
+      pinned: this.#pinned,
+      cursor: this.#scroller.matches(":focus-visible") ? this.#cursor : -1,
     });
-    ctx.fillStyle = colours.line;
-    ctx.fillRect(0, base, at.width, 1);
-  }
-
-  #labels(ctx: CanvasRenderingContext2D, picture: Picture, at: ArcLayout, colours: Colours, lit: number[]): void {
-    const measure = this.#measure;
-    if (!measure) return;
-    const scroll = this.#scroll;
-    const chosen = new Set([...lit, ...(this.#arc ? [this.#arc.q, this.#arc.k] : [])]);
-    for (const end of [this.#selected.q, this.#selected.k]) if (end !== null) chosen.add(end);
-    const near = (i: number) => [...chosen].some((a) => a !== i && Math.abs(a - i) < at.step);
-    ctx.textBaseline = "middle";
-    const y = at.arcs + at.sums + (at.level ? 13 : 9);
-    for (let i = 0; i < at.n; i++) {
-      const x = centre(at, i, scroll);
-      if (x < -TOKEN_CAP || x > at.width + 10) continue;
-      const strong = chosen.has(i) || this.#pinned.has(i);
-      if (!strong && (i % at.step !== 0 || near(i))) continue;
-      const text = labelOf(picture, i, measure);
-      ctx.save();
-      ctx.translate(at.level ? x : x - 2, y);
-      if (!at.level) ctx.rotate(Math.PI / 4);
-      ctx.textAlign = at.level ? "center" : "left";
-      ctx.font = `${strong ? "700 " : ""}${FONT}px ${colours.mono}`;
-      if (this.#pinned.has(i)) {
-        const wide = measure(text) + 8;
-        ctx.fillStyle = colours.accent;
-        ctx.globalAlpha = 0.2;
-        ctx.beginPath();
-        ctx.roundRect(at.level ? -wide / 2 : -4, -8, wide, 16, 3);
-        ctx.fill();
-        ctx.globalAlpha = 1;
-      }
-      ctx.fillStyle = picture.unknown.has(i) ? colours.amber : picture.marked.has(i) ? colours.dim : colours.ink;
-      ctx.fillText(text, 0, 0);
-      if (i === this.#cursor && this.#scroller.matches(":focus-visible")) {
-        const wide = measure(text) + 8;
-        ctx.strokeStyle = colours.accent;
-        ctx.lineWidth = 2;
-        ctx.setLineDash([4, 2]);
-        ctx.strokeRect(at.level ? -wide / 2 : -4, -9, wide, 18);
-      }
-      ctx.restore();
-    }
   }
 
   // What is said
@@ -281,29 +153,13 @@ export class Arcs {
       "click a token to pin it",
     ];
     setText(this.#note, parts.filter(Boolean).join("; "));
-    const unpin = (tokens: number[]) => () => {
+    const texts = (token: number) => printable(this.#picture?.tokens[token] ?? "");
+    fillPins(this.#pins, [...this.#pinned], texts, (tokens) => {
       for (const token of tokens) this.#pinned.delete(token);
       this.#told();
       this.redraw();
       this.#scroller.focus({ preventScroll: true });
-    };
-    const button = (text: string, name: string, act: () => void, style: string) => {
-      const made = h("button", style, { type: "button", "aria-label": name, title: name }, text);
-      made.addEventListener("click", act);
-      return made;
-    };
-    const pinned = [...this.#pinned].sort((a, b) => a - b);
-    const chips = pinned.map((token) => {
-      const text = printable(this.#picture?.tokens[token] ?? "");
-      const off = button("\u00d7", `Unpin ${text}`, unpin([token]), "rw-off");
-      return h("span", "rw-chip", {}, h("span", "", {}, tokenSpan(text), h("span", "rw-dim", {}, ` ${token}`)), off);
     });
-    this.#pins.replaceChildren(
-      h("span", "rw-dim", {}, pinned.length > 1 ? `Sum of ${pinned.length} pinned:` : "Pinned:"),
-      ...chips,
-      button("Unpin all", "Unpin all", unpin(pinned), "rw-button rw-small"),
-    );
-    toggle(this.#pins, pinned.length > 0);
   }
 
   #factsOf(token: number): Facts | null {
@@ -323,47 +179,22 @@ export class Arcs {
   // Pointer and keyboard
 
   #listen(signal: AbortSignal): void {
-    const on = { signal };
-    const scroller = this.#scroller;
-    scroller.addEventListener(
-      "pointermove",
-      (event) => {
-        if (event.pointerType !== "touch") this.#point(...this.#under(event));
-      },
-      on,
-    );
-    scroller.addEventListener("pointerleave", () => this.#point(-1, null), on);
-    scroller.addEventListener(
-      "click",
-      (event) => {
+    const on = {
+      over: (event: MouseEvent | null) => (event ? this.#point(...this.#under(event)) : this.#point(-1, null)),
+      click: (event: MouseEvent) => {
         const [token, arc] = this.#under(event);
         if (token >= 0) this.#pin(token);
         else if (arc) this.events.select({ q: arc.q, k: arc.k });
       },
-      on,
-    );
-    scroller.addEventListener("keydown", (event) => this.#key(event), on);
-    scroller.addEventListener("focus", () => this.#paint(), on);
-    scroller.addEventListener("blur", () => this.#point(-1, null), on);
-    let frame = 0;
-    const scrolled = () => {
-      frame = 0;
-      this.#tip.hide();
-      this.#paint();
-    };
-    scroller.addEventListener("scroll", () => (frame ||= requestAnimationFrame(scrolled)), on);
-    globalThis.addEventListener("scroll", () => this.#tip.hide(), { signal, capture: true, passive: true });
-    signal.addEventListener("abort", () => {
-      cancelAnimationFrame(frame);
-      this.#tip.hide();
-    });
-    watchSize(
-      this.el,
-      (lost) => {
+      key: (event: KeyboardEvent) => this.#key(event),
+      focus: () => this.#paint(),
+      scrolled: () => this.#paint(),
+      hideTip: () => this.#tip.hide(),
+      resized: (lost: boolean) => {
         if (lost || this.#at?.width !== this.el.clientWidth) this.redraw();
       },
-      signal,
-    );
+    };
+    listen(this.el, this.#scroller, this.#scroller, on, signal);
   }
 
   #under(event: MouseEvent): [number, Arc | null] {
@@ -416,10 +247,7 @@ export class Arcs {
     if (!facts) return;
     const best = facts.top.slice(0, 3).map(({ token: name, prob }) => `${name} ${numberText(prob ?? 0, 2)}`);
     const text = [spoken({ ...facts, top: [] }, false), ...best, more].filter(Boolean).join(", ");
-    setText(this.#live, text);
-    setText(this.#current, text);
-    this.#current.setAttribute("aria-colindex", String(token + 1));
-    this.#current.setAttribute("aria-selected", String(this.#pinned.has(token)));
+    this.#spoken.say(text, 0, token, this.#pinned.has(token));
   }
 
   #key(event: KeyboardEvent): void {

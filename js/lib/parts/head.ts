@@ -7,7 +7,8 @@ import { dataOf, type MakePart } from "../page/part";
 import type { Address, Buffer, Scale } from "../wire/model";
 import { float32 } from "../wire/wire";
 import { Arcs } from "./arcs";
-import { Matrix, spotFacts } from "./matrix";
+import { spotFacts } from "./head_facts";
+import { Matrix } from "./matrix";
 import type { Spot } from "./matrix_layout";
 import type { Picture } from "./matrix_paint";
 

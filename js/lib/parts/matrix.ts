@@ -1,33 +1,35 @@
 // One head at full size as a picture that answers: pointer, keyboard, zoom. Knows no model.
 import { barWidth } from "../canvas/axes";
 import type { Zoom } from "../canvas/layout";
-import { numberText } from "../canvas/number";
-import { FONT } from "../canvas/paint";
 import { density } from "../canvas/picture";
-import { type Palette, palette, scaleLabel } from "../canvas/scale";
-import { type Measure, monospaceMeasure, printable } from "../canvas/text";
-import { screenRoom, watchSize } from "../canvas/visible";
+import { type Palette, palette } from "../canvas/scale";
+import { measureIn, penOf, pngOf, sized } from "../canvas/sized";
+import type { Measure } from "../canvas/text";
+import { screenRoom } from "../canvas/visible";
 import { ZoomBar, type ZoomStep } from "../canvas/zoom";
-import { h, setText, toggle } from "../dom/dom";
+import { h, toggle } from "../dom/dom";
 import type { Colours } from "../dom/theme";
 import type { Facts } from "../page/facts";
 import { spoken } from "../page/facts";
-import { keyAction } from "../page/keyboard";
 import { Tooltip } from "../page/tooltip";
 import type { Grid } from "../wire/grid";
 import { measure as timing } from "../wire/timing";
 import {
-  inWindow,
+  anchorOf,
   MATRIX,
   type MatrixLayout,
   matrixLayout,
   type Scroll,
   type Spot,
+  sameSpot,
   shownAt,
   spotAt,
-  spotRect,
+  spotKey,
+  tipRect,
+  windowText,
 } from "./matrix_layout";
 import { drawSpots, MatrixPainter, type MatrixScene, type Picture, TOKEN_CAP, WRITTEN } from "./matrix_paint";
+import { listen, placeWindow, SpokenCell } from "./surface";
 
 const STEP = 1.5;
 /** Cells are at most this high altogether, where there is no whole screen. */
@@ -39,18 +41,14 @@ export interface MatrixEvents {
   facts(spot: Spot): Facts | null;
 }
 
-const same = (a: Spot | null, b: Spot | null): boolean => a?.q === b?.q && a?.k === b?.k;
-
 export class Matrix {
   readonly el: HTMLElement;
   readonly zoomBar = new ZoomBar((by) => this.#zoomBy(by));
   readonly #base = h("canvas", "rw-canvas", { "aria-hidden": "true" });
   readonly #over = h("canvas", "rw-canvas", { "aria-hidden": "true" });
-  readonly #current = h("div", "rw-hidden-text", { role: "gridcell" });
-  readonly #row = h("div", "rw-spacer", { role: "row" }, this.#current);
-  readonly #scroller = h("div", "rw-scroll rw-matrix-scroll", { role: "grid", tabindex: 0 }, this.#row);
+  readonly #spoken = new SpokenCell();
+  readonly #scroller = h("div", "rw-scroll rw-matrix-scroll", { role: "grid", tabindex: 0 }, this.#spoken.row);
   readonly #stage = h("div", "rw-stage", {}, this.#base, this.#over, this.#scroller);
-  readonly #live = h("div", "rw-hidden-text", { "aria-live": "polite" });
   readonly #tip = new Tooltip();
   readonly #painter = new MatrixPainter();
   #colours: Colours | null = null;
@@ -66,7 +64,7 @@ export class Matrix {
     private readonly events: MatrixEvents,
     signal: AbortSignal,
   ) {
-    this.el = h("div", "rw-matrix", {}, this.#stage, this.#live, this.#tip.el);
+    this.el = h("div", "rw-matrix", {}, this.#stage, this.#spoken.live, this.#tip.el);
     this.#listen(signal);
   }
 
@@ -79,14 +77,13 @@ export class Matrix {
     this.#selected = selected;
     this.#tip.hide();
     this.#scroller.setAttribute("aria-label", label);
-    this.#scroller.setAttribute("aria-rowcount", String(picture.n));
-    this.#scroller.setAttribute("aria-colcount", String(picture.n));
+    this.#spoken.size(this.#scroller, picture.n, picture.n);
     this.redraw();
     timing("rw:draw", arrived);
   }
 
   select(selected: Spot): void {
-    if (same(selected, this.#selected)) return;
+    if (sameSpot(selected, this.#selected)) return;
     this.#selected = selected;
     if (selected.q !== null && selected.k !== null) this.#cursor = selected;
     this.#reveal(selected);
@@ -106,7 +103,7 @@ export class Matrix {
   }
 
   image(): Promise<Blob | null> {
-    return new Promise((resolve) => this.#base.toBlob(resolve, "image/png"));
+    return pngOf(this.#base);
   }
 
   /** What a picture as text is made of. */
@@ -119,14 +116,9 @@ export class Matrix {
 
   redraw(): void {
     const picture = this.#picture;
-    const ctx = this.#base.getContext("2d");
     const width = this.el.clientWidth;
-    if (!picture || !ctx || !this.#colours || width < 1) return;
-    const { mono } = this.#colours;
-    this.#measure ??= monospaceMeasure((text) => {
-      ctx.font = `${FONT}px ${mono}`;
-      return ctx.measureText(text).width;
-    });
+    if (!picture || !this.#colours || width < 1) return;
+    this.#measure ??= measureIn(this.#base, this.#colours.mono);
     const measure = this.#measure;
     const widest = Math.min(TOKEN_CAP, Math.max(0, ...picture.tokens.map((token) => measure(token))));
     const dpr = density();
@@ -137,23 +129,9 @@ export class Matrix {
     this.#at = matrixLayout(input);
     const { view, content, height } = this.#at;
     this.#stage.style.height = `${height}px`;
-    for (const canvas of [this.#base, this.#over]) {
-      canvas.width = Math.round(width * dpr);
-      canvas.height = Math.round(height * dpr);
-      canvas.style.width = `${canvas.width / dpr}px`;
-      canvas.style.height = `${canvas.height / dpr}px`;
-    }
+    sized([this.#base, this.#over], width, height);
     const scrolls = content > view.w + 0.5;
-    const px = (value: number) => `${value}px`;
-    Object.assign(this.#scroller.style, {
-      left: px(view.x),
-      top: px(view.y),
-      width: px(view.w),
-      height: px(view.h),
-      bottom: "auto",
-      overflow: scrolls ? "scroll" : "hidden",
-    });
-    Object.assign(this.#row.style, { width: px(content), height: px(content) });
+    placeWindow(this.#scroller, this.#spoken.row, view, content);
     this.#paint();
     toggle(this.zoomBar.el, scrolls || picture.n * MATRIX.near > view.w);
   }
@@ -169,30 +147,18 @@ export class Matrix {
   }
 
   #paint(): void {
-    const ctx = this.#base.getContext("2d");
+    const ctx = penOf(this.#base);
     const scene = this.scene;
     if (!ctx || !scene) return;
-    const { dpr, at, picture } = scene;
-    ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
-    ctx.direction = "ltr";
+    const { dpr, at } = scene;
     const binned = this.#painter.draw(ctx, scene);
     this.#outline();
-    const [q0, q1] = inWindow(at, scene.scroll.y);
-    const [k0, k1] = inWindow(at, scene.scroll.x);
-    const each = Math.ceil(1 / (at.cell * dpr));
-    const all = at.content <= at.view.w + 0.5;
-    this.zoomBar.say(
-      (all ? `all ${picture.n} positions` : `rows ${q0}\u2013${q1}, columns ${k0}\u2013${k1} of ${picture.n}`) +
-        (binned ? `; a pixel shows the largest of up to ${each} x ${each}` : ""),
-      this.#zoom,
-    );
+    this.zoomBar.say(windowText(at, scene.scroll, binned ? dpr : null), this.#zoom);
   }
 
   #outline(): void {
-    const ctx = this.#over.getContext("2d");
+    const ctx = penOf(this.#over);
     if (!ctx || !this.#at || !this.#colours) return;
-    const dpr = density();
-    ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
     ctx.clearRect(0, 0, this.#at.width, this.#at.height);
     const cursor = this.#scroller.matches(":focus-visible") ? this.#cursor : null;
     drawSpots(ctx, this.#at, this.#scroll, this.#colours, { hover: this.#hover, selected: this.#selected, cursor });
@@ -216,12 +182,9 @@ export class Matrix {
   #zoomBy(by: ZoomStep): void {
     const at = this.#at;
     if (!at) return;
-    const middle = at.view.w / 2;
     const near = Math.max(at.cell * STEP, 3);
     const spot = this.#cursor ?? this.#selected; // what a person looks at stays in view
-    const at0 = spotRect(at, spot, this.#scroll);
-    const about = (start: number, from: number) => (spot.q === null || spot.k === null ? middle : start - from);
-    const anchor = { x: about(at0.x, at.view.x), y: about(at0.y, at.view.y) };
+    const anchor = anchorOf(at, spot, this.#scroll);
     this.#zoomTo(by === "in" ? near : by === "out" ? at.cell / STEP : "auto", anchor);
     if (spot.q !== null && spot.k !== null) this.#reveal(spot);
   }
@@ -244,49 +207,29 @@ export class Matrix {
   }
 
   #listen(signal: AbortSignal): void {
-    const on = { signal };
-    const stage = this.#stage;
-    stage.addEventListener(
-      "pointermove",
-      (event) => event.pointerType !== "touch" && this.#point(this.#under(event)),
-      on,
-    );
-    stage.addEventListener("pointerleave", () => this.#point(null), on);
-    stage.addEventListener("click", (event) => this.#choose(this.#under(event)), on);
-    const scroller = this.#scroller;
-    scroller.addEventListener("keydown", (event) => this.#key(event), on);
-    scroller.addEventListener("focus", () => this.#outline(), on);
-    scroller.addEventListener("blur", () => this.#point(null), on);
-    scroller.addEventListener(
-      "wheel",
-      (event) => {
-        if (!event.ctrlKey || !this.#at) return;
-        event.preventDefault();
-        const { left, top } = scroller.getBoundingClientRect();
-        const anchor = { x: event.clientX - left, y: event.clientY - top };
-        this.#zoomTo(this.#at.cell * STEP ** (-event.deltaY / 100), anchor);
+    const on = {
+      over: (event: MouseEvent | null) => this.#point(event && this.#under(event)),
+      click: (event: MouseEvent) => this.#choose(this.#under(event)),
+      key: (event: KeyboardEvent) => this.#key(event),
+      focus: () => this.#outline(),
+      scrolled: () => {
+        this.#point(null);
+        this.#paint();
       },
-      { signal, passive: false },
-    );
-    let frame = 0;
-    const scrolled = () => {
-      frame = 0;
-      this.#point(null);
-      this.#paint();
-    };
-    scroller.addEventListener("scroll", () => (frame ||= requestAnimationFrame(scrolled)), on);
-    globalThis.addEventListener("scroll", () => this.#tip.hide(), { signal, capture: true, passive: true });
-    signal.addEventListener("abort", () => {
-      cancelAnimationFrame(frame);
-      this.#tip.hide();
-    });
-    watchSize(
-      this.el,
-      (lost) => {
+      hideTip: () => this.#tip.hide(),
+      resized: (lost: boolean) => {
         if (lost || this.#at?.width !== this.el.clientWidth) this.redraw();
       },
-      signal,
-    );
+    };
+    listen(this.el, this.#stage, this.#scroller, on, signal);
+    const wheel = (event: WheelEvent) => {
+      if (!event.ctrlKey || !this.#at) return;
+      event.preventDefault();
+      const { left, top } = this.#scroller.getBoundingClientRect();
+      const anchor = { x: event.clientX - left, y: event.clientY - top };
+      this.#zoomTo(this.#at.cell * STEP ** (-event.deltaY / 100), anchor);
+    };
+    this.#scroller.addEventListener("wheel", wheel, { signal, passive: false });
   }
 
   #under(event: MouseEvent): Spot | null {
@@ -298,7 +241,7 @@ export class Matrix {
   }
 
   #point(spot: Spot | null): void {
-    if (same(spot, this.#hover) && (spot === null) === (this.#hover === null)) return;
+    if (sameSpot(spot, this.#hover) && (spot === null) === (this.#hover === null)) return;
     const start = performance.now();
     this.#hover = spot;
     this.#paint();
@@ -312,12 +255,8 @@ export class Matrix {
       this.#tip.hide();
       return;
     }
-    const { view } = this.#at;
     const { left, top } = this.#base.getBoundingClientRect();
-    const rect = spotRect(this.#at, spot, this.#scroll);
-    // Of a token's label: beside the label, not at the end of its row.
-    const at =
-      spot.k === null ? { ...rect, x: 0, w: view.x } : spot.q === null ? { ...rect, y: view.y + view.h, h: 20 } : rect;
+    const at = tipRect(this.#at, spot, this.#scroll);
     this.#tip.show(facts, { ...at, x: at.x + left, y: at.y + top });
   }
 
@@ -331,25 +270,14 @@ export class Matrix {
   #announce(spot: Spot, chosen: boolean): void {
     const facts = this.events.facts(spot);
     if (!facts) return;
-    const text = spoken(facts, chosen);
-    setText(this.#live, text);
-    setText(this.#current, text);
-    this.#row.setAttribute("aria-rowindex", String((spot.q ?? 0) + 1));
-    this.#current.setAttribute("aria-colindex", String((spot.k ?? 0) + 1));
-    this.#current.setAttribute("aria-selected", String(chosen));
+    this.#spoken.say(spoken(facts, chosen), spot.q ?? 0, spot.k ?? 0, chosen);
   }
 
   #key(event: KeyboardEvent): void {
     const [at, picture] = [this.#at, this.#picture];
     if (!at || !picture) return;
-    const { n, causal } = picture;
     const from = this.#cursor ?? (this.#selected.q !== null && this.#selected.k !== null ? this.#selected : null);
-    const action = keyAction(event, {
-      rows: n,
-      cols: n,
-      page: Math.max(1, Math.floor(at.view.w / at.cell)),
-      cursor: from && { row: n - 1 - from.q!, col: from.k! },
-    });
+    const action = spotKey(event, at, from, picture.causal);
     if (!action) return;
     event.preventDefault();
     event.stopPropagation();
@@ -360,8 +288,7 @@ export class Matrix {
       this.#point(null);
       this.events.reset();
     } else {
-      const q = n - 1 - action.to.row;
-      const spot = { q, k: causal ? Math.min(action.to.col, q) : action.to.col };
+      const spot = action.to;
       this.#cursor = spot;
       this.#hover = null;
       this.#reveal(spot);
@@ -370,48 +297,4 @@ export class Matrix {
       this.#tipAt(spot);
     }
   }
-}
-
-/** What the tooltip and a screen reader are told of a cell, or of a token. */
-export function spotFacts(picture: Picture, lead: string, { q, k }: Spot): Omit<Facts, "at"> {
-  const { n, values, tokens, scale, causal, marked } = picture;
-  const token = (pos: number) => printable(tokens[pos] ?? "");
-  const label = scaleLabel(scale);
-  if (q !== null && k !== null) {
-    const notes = marked.has(k) ? ["marked: left out of the scale"] : [];
-    if (q === k) notes.push("itself");
-    const value = numberText(values[q * n + k]!, 3);
-    return {
-      lead,
-      token: `${token(q)} \u2190 ${token(k)}`,
-      where: `${q} \u2190 ${k}`,
-      label,
-      value,
-      also: [],
-      notes,
-      top: [],
-    };
-  }
-  const pos = (q ?? k)!;
-  const row = q !== null;
-  const others: { token: string; prob: number; size: number }[] = [];
-  let sum = 0;
-  for (let other = causal && !row ? pos : 0; other < (causal && row ? pos + 1 : n); other++) {
-    const value = values[row ? pos * n + other : other * n + pos]!;
-    sum += value;
-    others.push({ token: `${token(other)} ${other}`, prob: value, size: Math.abs(value) });
-  }
-  const norm = row && picture.written?.[pos];
-  others.sort((a, b) => b.size - a.size);
-  return {
-    lead,
-    token: token(pos),
-    where: row ? `position ${pos}, which looks` : `position ${pos}, which is looked at`,
-    label: `sum of ${label}`,
-    value: numberText(sum, 3),
-    also: typeof norm === "number" ? [{ label: "writes, norm", value: numberText(norm, 3) }] : [],
-    notes: [],
-    top: others.slice(0, 5),
-    topLabel: row ? "Looks at" : "Looked at by",
-  };
 }

@@ -1,5 +1,6 @@
 // A square picture of positions by positions, row 0 at the top: geometry in CSS pixels, and back from a point to a cell.
 import type { Rect, Zoom } from "../canvas/layout";
+import { type KeyAction, type KeyPress, keyAction } from "../page/keyboard";
 
 export interface MatrixInput {
   /** Room for all of it. */
@@ -160,4 +161,46 @@ export function lookUpWindow(
     }
   }
   return { places, width, height, first: { q: q0, k: k0 }, binned };
+}
+
+/** Where a tooltip stands: beside a cell; of a row or column, beside its label. */
+export function tipRect(at: MatrixLayout, spot: Spot, scroll: Scroll): Rect {
+  const rect = spotRect(at, spot, scroll);
+  if (spot.k === null) return { ...rect, x: 0, w: at.view.x };
+  return spot.q === null ? { ...rect, y: at.view.y + at.view.h, h: 20 } : rect;
+}
+
+/** What a key does in a picture whose row 0 is at the top; no token looks ahead where `causal`. */
+export function spotKey(
+  press: KeyPress,
+  { n, view, cell }: MatrixLayout,
+  from: Spot | null,
+  causal: boolean,
+): Exclude<KeyAction, { kind: "move" }> | { kind: "move"; to: { q: number; k: number } } | null {
+  const cursor = from?.q == null || from.k === null ? null : { row: n - 1 - from.q, col: from.k };
+  const action = keyAction(press, { rows: n, cols: n, page: Math.max(1, Math.floor(view.w / cell)), cursor });
+  if (action?.kind !== "move") return action;
+  const q = n - 1 - action.to.row;
+  return { kind: "move", to: { q, k: causal ? Math.min(action.to.col, q) : action.to.col } };
+}
+
+/** Which positions are in view; `pooled`: the screen's density, where a pixel stands for several. */
+export function windowText(at: MatrixLayout, scroll: Scroll, pooled: number | null): string {
+  const [q0, q1] = inWindow(at, scroll.y);
+  const [k0, k1] = inWindow(at, scroll.x);
+  const all = at.content <= at.view.w + 0.5;
+  const each = pooled && Math.ceil(1 / (at.cell * pooled));
+  return (
+    (all ? `all ${at.n} positions` : `rows ${q0}\u2013${q1}, columns ${k0}\u2013${k1} of ${at.n}`) +
+    (each ? `; a pixel shows the largest of up to ${each} x ${each}` : "")
+  );
+}
+
+export const sameSpot = (a: Spot | null, b: Spot | null): boolean => a?.q === b?.q && a?.k === b?.k;
+
+/** The point of the window that a zoom keeps in place: a cell, or the middle where there is none. */
+export function anchorOf(at: MatrixLayout, spot: Spot, scroll: Scroll): Scroll {
+  if (spot.q === null || spot.k === null) return { x: at.view.w / 2, y: at.view.h / 2 };
+  const { x, y } = spotRect(at, spot, scroll);
+  return { x: x - at.view.x, y: y - at.view.y };
 }

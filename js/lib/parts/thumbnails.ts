@@ -4,85 +4,34 @@ import "./attention.css";
 import { numberText } from "../canvas/number";
 import { density } from "../canvas/picture";
 import { type Palette, palette } from "../canvas/scale";
+import { penOf, pngOf, sized } from "../canvas/sized";
 import { printable } from "../canvas/text";
-import { watchSize } from "../canvas/visible";
 import { h, setText, toggle } from "../dom/dom";
 import type { Colours } from "../dom/theme";
 import { type Facts, spoken } from "../page/facts";
 import { keyAction } from "../page/keyboard";
 import { dataOf, type MakePart } from "../page/part";
 import { Tooltip } from "../page/tooltip";
-import type { Address, Buffer, Scale } from "../wire/model";
+import type { Address } from "../wire/model";
 import { measure as timing } from "../wire/timing";
-import { bytes, float32, uint32 } from "../wire/wire";
+import { type Decoded, decodeHeads, type HeadsData, headsCsv, noteOf } from "./heads_data";
+import { listen, SpokenCell } from "./surface";
 import { namedWidth, nearestHead, type ThumbLayout, thumbAt, thumbLayout, wantedWidth } from "./thumb_layout";
-import { drawThumbAxes, drawThumbMarks, drawThumbs, placeOf, type Thumbs } from "./thumb_paint";
-
-/** All heads as they travel; lists have one entry a head. */
-export interface HeadsData {
-  layers: number[];
-  heads: number[];
-  side: number;
-  block: number;
-  n: number;
-  pictures: Buffer;
-  scale: Scale;
-  /** Which of `labels` stands under each head. */
-  score: number;
-  labels: string[];
-  /** `[score, head]`. */
-  numbers: Buffer;
-  sort: boolean;
-  order: Buffer;
-  causal: boolean;
-  note: string;
-  ablated: [number, number][];
-}
-
-interface Decoded extends Thumbs {
-  data: HeadsData;
-  /** Of each score. */
-  numbers: Float32Array[];
-  order: Uint32Array | null;
-}
-
-export function decodeHeads(data: HeadsData): Decoded {
-  const count = data.heads.length;
-  const all = float32(data.numbers, data.labels.length * count, "numbers");
-  const numbers = data.labels.map((_, i) => all.subarray(i * count, (i + 1) * count));
-  const pictures = bytes(data.pictures);
-  if (pictures.length !== count * data.side ** 2) throw new RangeError(`${count} pictures in ${pictures.length} bytes`);
-  const off = new Set(data.ablated.map(([layer, head]) => `${layer}.${head}`));
-  return {
-    data,
-    layers: data.layers,
-    heads: data.heads,
-    side: data.side,
-    pictures,
-    scale: data.scale,
-    causal: data.causal,
-    values: numbers[data.score] ?? new Float32Array(count),
-    numbers,
-    order: data.sort ? uint32(data.order, count, "order") : null,
-    ablated: new Set(data.heads.flatMap((head, n) => (off.has(`${data.layers[n]}.${head}`) ? [n] : []))),
-  };
-}
+import { drawThumbAxes, drawThumbMarks, drawThumbs, placeOf } from "./thumb_paint";
 
 export const thumbnails: MakePart = ({ select, signal }, name) => {
   const base = h("canvas", "rw-canvas", { "aria-hidden": "true" });
   const over = h("canvas", "rw-canvas", { "aria-hidden": "true" });
   const scratch = document.createElement("canvas");
   const grid = h("div", "rw-heads-grid", { role: "grid", tabindex: 0 });
-  const current = h("div", "rw-hidden-text", { role: "gridcell" });
-  const row = h("div", "rw-spacer", { role: "row" }, current);
-  grid.append(row);
-  const live = h("div", "rw-hidden-text", { "aria-live": "polite" });
+  const cell = new SpokenCell();
+  grid.append(cell.row);
   const stage = h("div", "rw-stage", {}, base, over, grid);
   const scroll = h("div", "rw-heads-scroll", {}, stage);
   const heading = h("div", "rw-part-heading");
   const note = h("div", "rw-dim rw-part-note");
   const tip = new Tooltip();
-  const el = h("div", "rw-heads", {}, heading, scroll, note, live, tip.el);
+  const el = h("div", "rw-heads", {}, heading, scroll, note, cell.live, tip.el);
   toggle(el, false);
 
   let shown: Decoded | null = null;
@@ -117,42 +66,33 @@ export const thumbnails: MakePart = ({ select, signal }, name) => {
   const inks = (): Palette => palette("weights", colours?.dark ?? false);
 
   function mark(): void {
-    const ctx = over.getContext("2d");
+    const ctx = penOf(over);
     if (!ctx || !at || !colours) return;
-    const dpr = density();
-    ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
     ctx.clearRect(0, 0, at.width, at.height);
     const shownCursor = grid.matches(":focus-visible") ? cursor : -1;
     drawThumbMarks(ctx, at, colours, { selected, hover, cursor: shownCursor });
   }
 
   function redraw(): void {
-    const ctx = base.getContext("2d");
-    if (!shown || !ctx || !colours || el.clientWidth < 1) return;
+    if (!shown || !colours || el.clientWidth < 1) return;
     const dpr = density();
     const lowest = [...new Set(shown.layers)].sort((a, b) => a - b);
     const rows = shown.layers.map((layer) => lowest.indexOf(layer));
     const width = scroll.clientWidth || el.clientWidth;
     const named = namedWidth(shown.heads.map((head, n) => `${shown?.layers[n]}.${head}`));
     at = thumbLayout({ width, rows, heads: shown.heads, order: shown.order, side: shown.side, dpr, named });
-    for (const canvas of [base, over]) {
-      canvas.width = Math.round(at.width * dpr);
-      canvas.height = Math.round(at.height * dpr);
-      canvas.style.width = `${canvas.width / dpr}px`;
-      canvas.style.height = `${canvas.height / dpr}px`;
-    }
+    sized([base, over], at.width, at.height);
+    const ctx = penOf(base);
+    if (!ctx) return;
     stage.style.width = `${at.width}px`;
     stage.style.height = `${at.height}px`;
-    Object.assign(row.style, {
+    Object.assign(cell.row.style, {
       left: `${at.lane}px`,
       top: `${at.top}px`,
       width: `${at.cols * at.cell.w}px`,
       height: `${at.rows * at.cell.h}px`,
     });
-    grid.setAttribute("aria-rowcount", String(at.rows));
-    grid.setAttribute("aria-colcount", String(at.cols));
-    ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
-    ctx.direction = "ltr";
+    cell.size(grid, at.rows, at.cols);
     ctx.fillStyle = colours.bg;
     ctx.fillRect(0, 0, at.width, at.height);
     drawThumbs(ctx, shown, at, inks(), colours, scratch);
@@ -177,12 +117,7 @@ export const thumbnails: MakePart = ({ select, signal }, name) => {
   function tell(n: number, chosen: boolean): void {
     const f = facts(n);
     if (!f || !at) return;
-    const text = spoken(f, chosen);
-    setText(live, text);
-    setText(current, text);
-    row.setAttribute("aria-rowindex", String(at.at[n]!.row + 1));
-    current.setAttribute("aria-colindex", String(at.at[n]!.col + 1));
-    current.setAttribute("aria-selected", String(chosen));
+    cell.say(spoken(f, chosen), at.at[n]!.row, at.at[n]!.col, chosen);
   }
 
   function showTip(n: number): void {
@@ -248,32 +183,21 @@ export const thumbnails: MakePart = ({ select, signal }, name) => {
     }
   }
 
-  const on = { signal };
-  grid.addEventListener("pointermove", (event) => event.pointerType !== "touch" && point(under(event)), on);
-  grid.addEventListener("pointerleave", () => point(-1), on);
-  grid.addEventListener("click", (event) => open(under(event)), on);
-  grid.addEventListener("keydown", key, on);
-  grid.addEventListener("focus", mark, on);
-  grid.addEventListener(
-    "blur",
-    () => {
-      tip.hide();
-      mark();
-    },
-    on,
-  );
-  scroll.addEventListener("scroll", () => tip.hide(), { signal, passive: true });
-  globalThis.addEventListener("scroll", () => tip.hide(), { signal, capture: true, passive: true });
   let width = 0;
-  watchSize(
-    el,
-    (lost) => {
+  const on = {
+    over: (event: MouseEvent | null) => point(event ? under(event) : -1),
+    click: (event: MouseEvent) => open(under(event)),
+    key,
+    focus: mark,
+    scrolled: () => tip.hide(),
+    hideTip: () => tip.hide(),
+    resized(lost: boolean) {
       if (!lost && width === el.clientWidth) return;
       width = el.clientWidth;
       redraw();
     },
-    signal,
-  );
+  };
+  listen(el, grid, grid, on, signal);
 
   return {
     el,
@@ -332,19 +256,8 @@ export const thumbnails: MakePart = ({ select, signal }, name) => {
         label: "All heads",
         hint: "PNG",
         mime: "image/png",
-        make: () => new Promise((resolve) => base.toBlob(resolve, "image/png")),
+        make: () => pngOf(base),
       },
     ],
   };
 };
-
-function noteOf({ block, n }: HeadsData): string {
-  return block > 1 ? `A pixel is the largest weight of ${block} x ${block} of ${n} positions` : "";
-}
-
-/** One row a head with all its numbers. */
-function headsCsv({ data, numbers, layers, heads }: Decoded): string {
-  const names = data.labels.map((label) => label.replaceAll(" ", "_"));
-  const rows = heads.map((head, n) => [layers[n], head, ...numbers.map((of) => of[n])].join(","));
-  return [`layer,head,${names.join(",")}`, ...rows].join("\n");
-}

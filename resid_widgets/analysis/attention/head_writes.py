@@ -45,8 +45,10 @@ class HeadWrites(Result):
         Of what; `key_pos` is None for all that it writes there.
     weight
         How much the head looks at `key_pos`; NaN without one.
+    vector
+        ``[d_model]``, what is added to the stream.
     norm, share
-        Of the vector that is added to the stream; its size relative to the stream that it is added to.
+        Of the vector; its size, and that relative to the stream that it is added to.
     direct
         What it writes into the metric; NaN where the metric is read elsewhere, or is not linear.
     cut
@@ -61,6 +63,7 @@ class HeadWrites(Result):
     pos: int
     key_pos: int | None
     weight: float
+    vector: Float[NDArray[np.float64], " d_model"]
     norm: float
     share: float
     direct: float
@@ -157,6 +160,7 @@ def head_writes(
         pos=pos,
         key_pos=key_pos,
         weight=weight,
+        vector=vector.cpu().numpy(),
         norm=norm,
         share=norm / below if below else float("nan"),
         direct=float("nan") if reading is None else _direct(run, reading, pos, vector),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from resid_widgets.analysis.attention.glance import Glance
 from resid_widgets.analysis.attention.overview_code import overview_code
+from resid_widgets.analysis.attention.scores import EFFECTS, SCORES
 from resid_widgets.analysis.contributions.direct_logit_attribution import direct_logit_attribution
 from resid_widgets.analysis.grid import visible_tokens, with_options
 from resid_widgets.analysis.metrics import Metric, require_metric
@@ -27,45 +28,6 @@ from resid_widgets.models.runs.run import Run
 from resid_widgets.models.structure import structure_of
 from resid_widgets.results import Check, Result, Scale
 from resid_widgets.whole import whole_number
-
-
-@dataclass(frozen=True)
-class Score:
-    """One number of a head.
-
-    Attributes
-    ----------
-    label, units
-        What it is called.
-    sentence
-        What it is.
-    signed
-        Whether it can be negative; heads are then in order of its size.
-    first
-        Which heads come first in its order: the ``"largest"`` or the ``"smallest"``.
-    """
-
-    label: str
-    units: str
-    sentence: str
-    signed: bool = False
-    first: str = "largest"
-
-
-SCORES: Mapping[str, Score] = {
-    "induction": Score("induction", "", "attention to the token after an earlier occurrence of the same token"),
-    "previous_token": Score("previous token", "", "attention to the token before"),
-    "duplicate_token": Score("duplicate token", "", "attention to earlier occurrences of the same token"),
-    "first_token": Score("first token", "", "attention to position 0, mostly a sink"),
-    "entropy": Score("entropy", "nats", "how widely a row is spread", first="smallest"),
-    "direct": Score("direct effect", "logits", "what the head writes into the answer by itself", signed=True),
-    "causal": Score("effect when ablated", "", "change of the answer when the head is set to its mean", signed=True),
-    "change": Score("change", "", "the pattern's largest change under the interventions"),
-}
-"""What heads can be sorted by, and what each is: means over rows but for the effects and the change."""
-
-OF_PATTERNS = ("induction", "previous_token", "duplicate_token", "first_token", "entropy")
-EFFECTS = ("direct", "causal")
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -6,38 +6,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
-
-from resid_widgets.analysis.attention.overview import (
-    EFFECTS,
-    SCORES,
-    AttentionOverview,
-    attention_overview,
-    with_effect,
-)
-from resid_widgets.analysis.metrics import Metric, logit, require_metric
+from resid_widgets.analysis.attention.overview import AttentionOverview, attention_overview, with_effect
+from resid_widgets.analysis.attention.scores import EFFECTS
+from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.sweeps.ablation import ablation
 from resid_widgets.errors import InputError
-from resid_widgets.interventions import as_interventions, mean, zero
+from resid_widgets.interventions import as_interventions
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.reuse.intervene import intervene
-from resid_widgets.models.runs.run import Run
 from resid_widgets.models.worker import Job
 from resid_widgets.sites import Site
 from resid_widgets.widgets.attention.explored import Explored, ablated_heads, head_part, heads_part
-from resid_widgets.widgets.attention.opening import KINDS, opened_head
+from resid_widgets.widgets.attention.header import (
+    HOWS,
+    buttons,
+    choices,
+    default_metric,
+    first_score,
+    open_head,
+    require_choices,
+)
+from resid_widgets.widgets.attention.opening import opened_head
 from resid_widgets.widgets.attention.side import of_head, of_token
 from resid_widgets.widgets.editing.chips import chip_id, summary
-from resid_widgets.widgets.editing.history import Undoing, history_actions
-from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
-from resid_widgets.widgets.shell import panel
+from resid_widgets.widgets.editing.history import Undoing
+from resid_widgets.widgets.editing.metric_controls import metric_from_control
 from resid_widgets.widgets.shell.frame import Words, told
 from resid_widgets.widgets.shell.prompted import Prompted
 from resid_widgets.widgets.shell.state import State
 from resid_widgets.widgets.shell.traits import Option, Shown
-
-VIEWS = ("grid", "arcs")
-HOWS = {"mean": mean, "zero": zero}
 
 
 class AttentionExplorer(Prompted, Undoing):
@@ -109,15 +106,15 @@ class AttentionExplorer(Prompted, Undoing):
 
     def _refuse(self, model: ResidualModel, options: Mapping[str, Any], prompt: Any) -> None:
         super()._refuse(model, options, prompt)
-        _require_choices(options)
+        require_choices(options)
         as_interventions(options["interventions"])
         if options["metric"] is not None:
             require_metric(options["metric"]).targets(model)
 
     def _compute(self, options: Mapping[str, Any]) -> Any:
         run = self._needed_run()
-        _require_choices(options)
-        metric = _default_metric(run) if options["metric"] is None else require_metric(options["metric"])
+        require_choices(options)
+        metric = default_metric(run) if options["metric"] is None else require_metric(options["metric"])
         items = as_interventions(options["interventions"])
         if run.base is not None:  # what it was made with becomes chips, over the run without
             items, self._run = (*run.interventions, *items), run.base
@@ -132,7 +129,7 @@ class AttentionExplorer(Prompted, Undoing):
             overview = attention_overview(shown)
         score = options["score"]
         if score is None or (score == "change" and not items):
-            score = _first_score(overview)
+            score = first_score(overview)
         if score not in overview.known:
             if score not in EFFECTS:
                 overview.score(score)  # says what there is
@@ -144,14 +141,14 @@ class AttentionExplorer(Prompted, Undoing):
     def _stated(self, options: Mapping[str, Any], result: Explored) -> dict[str, Any]:
         metric = options["metric"]
         if metric is None and self._run is not None:
-            metric = _default_metric(self._run)
+            metric = default_metric(self._run)
         items = () if result.run is None else result.run.interventions
         made = {"metric": metric, "interventions": items, "score": result.score}
         return {**super()._stated(options, result), **made}
 
     def _picture(self, options: Mapping[str, Any], given: Any = None) -> State:
         if isinstance(given, AttentionOverview):
-            score = _first_score(given)
+            score = first_score(given)
             given = Explored(None, given, None, score, False, "grid")
         return self._told(self._dated(super()._picture(options, given)))
 
@@ -162,17 +159,9 @@ class AttentionExplorer(Prompted, Undoing):
         return replace(
             state,
             summary={**summary(result.ablation, self._run), "hint": "Open a head, then ablate it."},
-            actions=self._buttons(state),
+            actions=buttons(state),
             edited=[[layer, head] for layer, head in ablated_heads(state.options["interventions"])],
         )
-
-    def _buttons(self, state: State) -> list[dict[str, Any]]:
-        at = _open_head(state)
-        name = "head" if at is None else f"head {at[0]}.{at[1]}"
-        off = at in ablated_heads(state.options["interventions"])
-        hint = "Take its ablation back" if off else f"Put its {state.options['how']} in the place of what it writes"
-        button = panel.action("ablate", f"{'Restore' if off else 'Ablate'} {name}", at is not None, hint)
-        return [button, *history_actions(state, state.result.ablation.code())]
 
     def _parts(self, result: Explored) -> dict[str, Mapping[str, Any]]:
         return {"heads": heads_part(result), "head": head_part(result)}
@@ -205,7 +194,7 @@ class AttentionExplorer(Prompted, Undoing):
 
     def _opening(self, state: State) -> State:
         """Return the state with the selected head open."""
-        at, result = _open_head(state), state.result
+        at, result = open_head(state), state.result
         kind, opened = state.options["kind"], result.opened
         if at is not None and at not in result.overview.heads:
             rule = f"layer {at[0]} has no head {at[1]}"
@@ -220,10 +209,10 @@ class AttentionExplorer(Prompted, Undoing):
             state = replace(state, result=result, frame=frame, buffers=buffers)
             details = self._side(state)
             state = replace(state, details=None if details is None else {**details, "at": state.selection})
-        return replace(state, actions=self._buttons(state))
+        return replace(state, actions=buttons(state))
 
     def _side(self, state: State) -> dict[str, Any] | None:
-        at, result, head = state.selection, state.result, _open_head(state)
+        at, result, head = state.selection, state.result, open_head(state)
         if head is None or head not in result.overview.heads:
             return None
         if "pos" not in at and "key_pos" not in at:
@@ -234,18 +223,7 @@ class AttentionExplorer(Prompted, Undoing):
         return of_token(result, opened, at, state.options["metric"])
 
     def _choices(self, result: Explored, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-        run = self._run
-        if run is None:
-            return []
-        linear = bool(options["metric"].coefficients)
-        known = [n for n in SCORES if n in result.overview.known or n == "causal" or (n == "direct" and linear)]
-        return [
-            panel.choice("kind", "show", options["kind"], [(name, kind.label) for name, kind in KINDS.items()]),
-            panel.select("score", "under each head", result.score, [(name, SCORES[name].label) for name in known]),
-            panel.check("sort", "sort by it", options["sort"]),
-            *metric_controls(run, options["metric"]),
-            panel.select("how", "ablate by", options["how"], list(HOWS)),
-        ]
+        return [] if self._run is None else choices(self._run, result, options)
 
     def _from_control(self, name: str, value: Any) -> dict[str, Any]:
         if name in ("metric", "answer", "foil"):
@@ -255,7 +233,7 @@ class AttentionExplorer(Prompted, Undoing):
     def _changing(self, old: State, options: Mapping[str, Any]) -> State:
         """With another prompt, a metric that nobody chose is that of its own likeliest next token."""
         if "prompt" in options and "metric" not in options:
-            chosen = old.options["metric"] != _default_metric(self._needed_run())
+            chosen = old.options["metric"] != default_metric(self._needed_run())
             options = options if chosen else {**options, "metric": None}
         return super()._changing(old, options)
 
@@ -283,7 +261,7 @@ class AttentionExplorer(Prompted, Undoing):
             super()._apply_action(name, job)
             return
         self._await_model()
-        self._update(lambda old: old if (at := _open_head(old)) is None else self._toggled(old, at), job)
+        self._update(lambda old: old if (at := open_head(old)) is None else self._toggled(old, at), job)
 
     def _apply_edit(self, edit: Mapping[str, Any], job: Job) -> None:
         self._await_model()
@@ -294,25 +272,3 @@ class AttentionExplorer(Prompted, Undoing):
             return self._changing(old, {"interventions": tuple(items)})
 
         self._update(dropped, job)
-
-
-def _require_choices(options: Mapping[str, Any]) -> None:
-    for name, allowed in (("kind", tuple(KINDS)), ("view", VIEWS), ("how", tuple(HOWS))):
-        if options[name] not in allowed:
-            raise InputError.about(name, options[name], f"must be one of {', '.join(allowed)}", "Choose one.")
-    if options["score"] is not None and options["score"] not in SCORES:
-        raise InputError.about("score", options["score"], f"must be one of {', '.join(SCORES)}", "Choose one.")
-
-
-def _default_metric(run: Run) -> Metric:
-    return logit(int(run.final_logits.argmax()))
-
-
-def _first_score(overview: AttentionOverview) -> str:
-    """Return induction where some token repeats, else the attention to the token before."""
-    return "induction" if np.isfinite(overview.score("induction").values).any() else "previous_token"
-
-
-def _open_head(state: State) -> tuple[int, int] | None:
-    at = state.selection
-    return (at["layer"], at["head"]) if "layer" in at and "head" in at else None
