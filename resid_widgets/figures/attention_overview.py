@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
+from resid_widgets.analysis.attention.head_scores import SCORES
 from resid_widgets.analysis.attention.overview import AttentionOverview
-from resid_widgets.analysis.attention.scores import SCORES
 from resid_widgets.figures.frame import DIM, EMPTY_CELL, INK, LEAST_WIDTH, LINE, SMALL, framed
 from resid_widgets.figures.grid import draw_bar
 

@@ -107,6 +107,8 @@ export class Arcs {
     this.#stage.style.height = `${this.#at.height + (scrolls ? 12 : 0)}px`;
     Object.assign(this.#scroller.style, { inset: "0", overflowX: scrolls ? "scroll" : "hidden", overflowY: "hidden" });
     Object.assign(this.#spoken.row.style, { width: `${this.#at.content}px`, height: `${this.#at.height}px` });
+    // Where tokens stand, for whoever has to point at one from outside.
+    Object.assign(this.el.dataset, { pad: ARCS.pad, cell: this.#at.cell, tokens: this.#at.arcs + this.#at.sums });
     if (this.#unseen) this.#reveal(this.#selected.q ?? picture.n - 1);
     this.#unseen = false;
     this.#paint();

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from resid_widgets.analysis.attention.glance import Glance
+from resid_widgets.analysis.attention.head_scores import EFFECTS, SCORES
 from resid_widgets.analysis.attention.overview_code import overview_code
-from resid_widgets.analysis.attention.scores import EFFECTS, SCORES
 from resid_widgets.analysis.contributions.direct_logit_attribution import direct_logit_attribution
 from resid_widgets.analysis.grid import visible_tokens, with_options
 from resid_widgets.analysis.metrics import Metric, require_metric

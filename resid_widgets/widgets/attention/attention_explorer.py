@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from resid_widgets.analysis.attention.head_scores import EFFECTS
 from resid_widgets.analysis.attention.overview import AttentionOverview, attention_overview, with_effect
-from resid_widgets.analysis.attention.scores import EFFECTS
 from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.sweeps.ablation import ablation
 from resid_widgets.errors import InputError

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from resid_widgets.analysis.attention.head_scores import SCORES
 from resid_widgets.analysis.attention.overview import AttentionOverview
-from resid_widgets.analysis.attention.scores import SCORES
 from resid_widgets.analysis.grid import visible_tokens
 from resid_widgets.analysis.sweeps.ablation import Ablation
 from resid_widgets.interventions import Intervention

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from resid_widgets.analysis.attention.head_scores import SCORES
 from resid_widgets.analysis.attention.overview import AttentionOverview
-from resid_widgets.analysis.attention.scores import SCORES
 from resid_widgets.analysis.metrics import Metric, logit
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import mean, zero

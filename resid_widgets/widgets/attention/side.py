@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from resid_widgets.analysis.attention.head_scores import SCORES
 from resid_widgets.analysis.attention.head_writes import HeadWrites, head_writes
 from resid_widgets.analysis.attention.overview import AttentionOverview
-from resid_widgets.analysis.attention.scores import SCORES
 from resid_widgets.analysis.grid import visible_tokens
 from resid_widgets.analysis.metrics import Metric
 from resid_widgets.errors import UnsupportedModelError

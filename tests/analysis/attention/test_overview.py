@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from resid_widgets.analysis.attention import glance, overview
+from resid_widgets.analysis.attention.head_scores import OF_PATTERNS, SCORES
 from resid_widgets.analysis.attention.overview import attention_overview
-from resid_widgets.analysis.attention.scores import OF_PATTERNS, SCORES
 
 REPEATED = [1, 5, 9, 20, 5, 9, 33, 5, 60, 9, 20]
 SENTENCE = "When Mary and John went to the store, John gave a drink to"
