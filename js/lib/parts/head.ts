@@ -31,6 +31,10 @@ export interface HeadData {
   view: string;
   /** The norm of what is written at each position, or null. */
   written: Buffer;
+  /** Values up to this are no more than rounding. */
+  rounding: number;
+  /** What a person would else not expect of the picture. */
+  note: string;
 }
 
 export function decodeHead(data: HeadData): Picture {
@@ -42,6 +46,7 @@ export function decodeHead(data: HeadData): Picture {
     unknown: new Set(data.unknown),
     scale: data.scale,
     causal: data.causal,
+    rounding: data.scale.kind === "diverging" ? data.rounding : 0,
     written: data.written && float32(data.written, data.n, "written"),
   };
 }
@@ -97,7 +102,8 @@ export const head: MakePart = ({ select, signal }, name) => {
   const axes = h("span", "rw-dim", {}, " to (down) from (across)");
   const heading = h("div", "rw-part-heading", {}, title, axes, h("span", "rw-grow"), as);
   const blank = h("div", "rw-dim rw-line");
-  const el = h("div", "rw-head-part", {}, heading, blank, matrix.el, arcs.el, matrix.zoomBar.el);
+  const note = h("div", "rw-note", { role: "status" });
+  const el = h("div", "rw-head-part", {}, heading, note, blank, matrix.el, arcs.el, matrix.zoomBar.el);
   toggle(el, false);
 
   return {
@@ -122,6 +128,8 @@ export const head: MakePart = ({ select, signal }, name) => {
         toggle(blank, !now.open);
         setText(blank, now.blank ?? "");
         toggle(as, now.open);
+        setText(note, printable(now.note ?? ""));
+        toggle(note, Boolean(now.note));
         setText(title, now.open ? `Head ${now.layer}.${now.head}` : "One head");
         if (picture) {
           const label = `Head ${now.layer}.${now.head}: ${printable(now.kind)}`;

@@ -14,7 +14,7 @@ export function spotFacts(picture: Picture, lead: string, { q, k }: Spot): Omit<
   if (q !== null && k !== null) {
     const notes = marked.has(k) ? ["marked: left out of the scale"] : [];
     if (q === k) notes.push("itself");
-    const value = numberText(values[q * n + k]!, 3);
+    const value = effectText(picture, values[q * n + k]!);
     return {
       lead,
       token: `${token(q)} \u2190 ${token(k)}`,
@@ -32,20 +32,28 @@ export function spotFacts(picture: Picture, lead: string, { q, k }: Spot): Omit<
   let sum = 0;
   for (let other = causal && !row ? pos : 0; other < (causal && row ? pos + 1 : n); other++) {
     const value = values[row ? pos * n + other : other * n + pos]!;
-    sum += value;
+    sum += value || 0;
     others.push({ token: `${token(other)} ${other}`, prob: value, size: Math.abs(value) });
   }
   const norm = row && picture.written?.[pos];
-  others.sort((a, b) => b.size - a.size);
+  others.sort((a, b) => (b.size || 0) - (a.size || 0));
+  // Shares are drawn as bars of a whole; of effects there is none, so they are told.
+  const shares = scale.kind === "sequential" && scale.units === "share";
+  const most = others.filter(({ size }) => size > picture.rounding).slice(0, 3);
+  const told = most.map(({ token: name, prob }) => `${name} ${numberText(prob, 3)}`).join(", ");
   return {
     lead,
     token: token(pos),
     where: row ? `position ${pos}, which looks` : `position ${pos}, which is looked at`,
     label: `sum of ${label}`,
-    value: numberText(sum, 3),
+    value: most.length ? numberText(sum, 3) : "no effect",
     also: typeof norm === "number" ? [{ label: "writes, norm", value: numberText(norm, 3) }] : [],
-    notes: [],
-    top: others.slice(0, 5),
+    notes: shares || !told ? [] : [`most: ${told}`],
+    top: shares ? others.slice(0, 5) : [],
     topLabel: row ? "Looks at" : "Looked at by",
   };
 }
+
+/** A number, or that it is none: effects that are only rounding must not be read as some. */
+const effectText = ({ scale, rounding }: Picture, value: number): string =>
+  scale.kind === "diverging" && Math.abs(value) <= rounding ? "no effect" : numberText(value, 3);

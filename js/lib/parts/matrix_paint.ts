@@ -28,6 +28,8 @@ export interface Picture {
   unknown: ReadonlySet<number>;
   scale: Scale;
   causal: boolean;
+  /** Effects up to this size are none. */
+  rounding: number;
   /** The norm of what is written at each position. */
   written: Float32Array | null;
 }

@@ -156,10 +156,8 @@ export function drawThumbMarks(
   ] as const) {
     if (n < 0 || !at.at[n]) continue;
     const { row, col } = at.at[n]!;
-    const { x } = placeOf(at, n);
     const y = at.top + row * at.cell.h + THUMB.pad - grow;
-    const left = Math.max(at.lane + col * at.cell.w + 1, x - grow);
-    const right = Math.min(at.lane + (col + 1) * at.cell.w - 1, x + at.thumb + grow);
+    const [left, right] = [at.lane + col * at.cell.w + 1, at.lane + (col + 1) * at.cell.w - 1]; // around its name, too
     ctx.strokeStyle = ink;
     ctx.lineWidth = width;
     ctx.setLineDash([...dash]);

@@ -21,6 +21,7 @@ const pictureOf = (n: number, fill: (q: number, k: number) => number, marked: nu
   unknown: new Set(),
   scale: { kind: "sequential", low: 0, high: 1, under: false, over: false, label: "weight", units: "" },
   causal: true,
+  rounding: 0,
   written: null,
 });
 

@@ -10,10 +10,12 @@ from resid_widgets.analysis.attention.head_scores import EFFECTS
 from resid_widgets.analysis.attention.overview import AttentionOverview, attention_overview, with_effect
 from resid_widgets.analysis.metrics import require_metric
 from resid_widgets.analysis.sweeps.ablation import ablation
+from resid_widgets.analysis.sweeps.sweep import Progress
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import as_interventions
 from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.reuse.intervene import intervene
+from resid_widgets.models.watch import passing
 from resid_widgets.models.worker import Job
 from resid_widgets.sites import Site
 from resid_widgets.widgets.attention.explored import Explored, ablated_heads, head_part, heads_part
@@ -31,6 +33,7 @@ from resid_widgets.widgets.attention.side import of_head, of_token
 from resid_widgets.widgets.editing.chips import chip_id, summary
 from resid_widgets.widgets.editing.history import Undoing
 from resid_widgets.widgets.editing.metric_controls import metric_from_control
+from resid_widgets.widgets.shell.awaited import so_far
 from resid_widgets.widgets.shell.frame import Words, told
 from resid_widgets.widgets.shell.prompted import Prompted
 from resid_widgets.widgets.shell.state import State
@@ -53,7 +56,9 @@ class AttentionExplorer(Prompted, Undoing):
     metric
         What effects are of; by default the logit of the likeliest next token.
     kind
-        What is shown of the open head: ``"pattern"``, ...
+        What is shown of the open head, see `resid_widgets.attention`: ``"pattern"``, ``"value_weighted"``,
+        ``"gradient"`` or ``"knockout"`` of the metric, or ``"change"``, under the interventions minus without. In
+        prompts of more than 64 tokens a knockout cuts the edges of the selected token.
     score
         The number under each head: one of `resid_widgets.analysis.attention.overview.SCORES`. An effect is computed
         when it is chosen.
@@ -135,21 +140,27 @@ class AttentionExplorer(Prompted, Undoing):
                 overview.score(score)  # says what there is
             overview = with_effect(overview, shown, metric, score, how=options["how"])
         done = old.ablation if same_run and measured else ablation(run, items, metric, shown="heads")
-        kept = old.opened if same_run and measured and old.opened and old.opened.kind == options["kind"] else None
-        return Explored(shown, overview, done, score, bool(options["sort"]), options["view"], kept)
+        kind = options["kind"]
+        if kind == "change" and not items:
+            if self._state is None or self._state.options["kind"] != kind:
+                rule = "nothing is changed yet"
+                raise InputError.about("kind", kind, rule, "Ablate a head first, then see what changes.")
+            kind = "pattern"  # what had changed was taken back
+        kept = old.opened if same_run and measured and old.kind == kind else None
+        return Explored(shown, overview, done, kind, score, bool(options["sort"]), options["view"], kept)
 
     def _stated(self, options: Mapping[str, Any], result: Explored) -> dict[str, Any]:
         metric = options["metric"]
         if metric is None and self._run is not None:
             metric = default_metric(self._run)
         items = () if result.run is None else result.run.interventions
-        made = {"metric": metric, "interventions": items, "score": result.score}
+        made = {"metric": metric, "interventions": items, "kind": result.kind, "score": result.score}
         return {**super()._stated(options, result), **made}
 
     def _picture(self, options: Mapping[str, Any], given: Any = None) -> State:
         if isinstance(given, AttentionOverview):
             score = first_score(given)
-            given = Explored(None, given, None, score, False, "grid")
+            given = Explored(None, given, None, "pattern", score, False, "grid")
         return self._told(self._dated(super()._picture(options, given)))
 
     def _told(self, state: State) -> State:
@@ -169,7 +180,7 @@ class AttentionExplorer(Prompted, Undoing):
     def _words(self, result: Explored) -> Words:
         overview, opened = result.overview, result.opened
         checks = [told(check) for check in result.checks]
-        sentence = overview.sentence if opened is None else opened.sentence
+        sentence = overview.sentence if opened is None else opened.attention.sentence
         return Words(overview.title, sentence, overview.provenance.describe(), checks)
 
     def _chosen_first(self, first: State) -> State:
@@ -195,14 +206,15 @@ class AttentionExplorer(Prompted, Undoing):
     def _opening(self, state: State) -> State:
         """Return the state with the selected head open."""
         at, result = open_head(state), state.result
-        kind, opened = state.options["kind"], result.opened
+        opened, pos = result.opened, state.selection.get("pos")
         if at is not None and at not in result.overview.heads:
             rule = f"layer {at[0]} has no head {at[1]}"
             raise InputError.about("head", at[1], rule, "Choose another one.")
         if result.run is None:
             return state
-        if at is None or opened is None or (opened.layer, opened.head, opened.kind) != (*at, kind):
-            opened = None if at is None else opened_head(result.run, *at, kind)
+        if at is None or opened is None or not opened.shows(*at, result.kind, pos):
+            metric = state.options["metric"]
+            opened = None if at is None else opened_head(result.run, *at, result.kind, metric, pos, self._cutting)
         if opened is not result.opened:
             result = replace(result, opened=opened)
             frame, buffers = self._framed(result)
@@ -210,6 +222,14 @@ class AttentionExplorer(Prompted, Undoing):
             details = self._side(state)
             state = replace(state, details=None if details is None else {**details, "at": state.selection})
         return replace(state, actions=buttons(state))
+
+    def _cutting(self, progress: Progress) -> bool:
+        """Say how far a knockout is; it ends where nobody waits for it any more."""
+        share = progress.done / max(1, progress.total)
+        if self._request_at_work() is not None:
+            passing(share)
+            self._say("busy", so_far("Cutting edges", share, progress.seconds_left), progress=share)
+        return True
 
     def _side(self, state: State) -> dict[str, Any] | None:
         at, result, head = state.selection, state.result, open_head(state)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from resid_widgets.analysis.attention.head_scores import SCORES
 from resid_widgets.analysis.attention.overview import AttentionOverview
-from resid_widgets.analysis.grid import visible_tokens
+from resid_widgets.analysis.attention.result import Attention
 from resid_widgets.analysis.sweeps.ablation import Ablation
 from resid_widgets.interventions import Intervention
 from resid_widgets.models.runs.run import Run
-from resid_widgets.results import Check, Provenance, Scale
+from resid_widgets.results import Check, Provenance
 from resid_widgets.widgets.shell.frame import floats
 
 TO_BYTE = 255
@@ -29,22 +29,41 @@ class Opened:
 
     Attributes
     ----------
-    values
-        ``[pos, key_pos]``.
-    kind
-        Of `KINDS`.
+    attention
+        Of one head.
+    layer, head
+        Which.
+    pos
+        The token whose edges alone were cut; None where it is all of them, or no knockout.
     written
         ``[pos]``: the norm of what it adds to the stream at each position; None where that cannot be told.
     """
 
+    attention: Attention
     layer: int
     head: int
-    kind: str
-    values: Float[NDArray, "pos key_pos"]
-    scale: Scale
-    sentence: str
-    checks: tuple[Check, ...]
+    pos: int | None = None
     written: Float[NDArray, " pos"] | None = None
+
+    @property
+    def kind(self) -> str:
+        """What is shown of it."""
+        return self.attention.kind
+
+    def shows(self, layer: int, head: int, kind: str, pos: int | None) -> bool:
+        """Whether it is this; `pos` is the selected token, where there is one."""
+        cut = self.pos is None or pos in (None, self.pos)
+        return (self.layer, self.head, self.kind) == (layer, head, kind) and cut
+
+    @property
+    def values(self) -> Float[NDArray, "pos key_pos"]:
+        """The numbers."""
+        return self.attention.values.values
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Of the numbers."""
+        return self.attention.checks
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +78,14 @@ class Explored:
         Of it; the ablation has the metric before and after.
     opened
         The head that is shown at full size, or None.
-    score, sort, view
+    kind, score, sort, view
         See `resid_widgets.AttentionExplorer`.
     """
 
     run: Run | None
     overview: AttentionOverview
     ablation: Ablation | None
+    kind: str
     score: str
     sort: bool
     view: str
@@ -124,6 +144,7 @@ def head_part(shown: Explored) -> dict[str, Any]:
     if opened is None or run is None:
         need = "Opening a head needs the run: rw.AttentionExplorer(run)."
         return {"open": False, "blank": need if run is None else "Click a head to open it."}
+    found = opened.attention
     return {
         "open": True,
         "layer": opened.layer,
@@ -131,14 +152,27 @@ def head_part(shown: Explored) -> dict[str, Any]:
         "kind": opened.kind,
         "n": run.n_pos,
         "data": floats(opened.values),
-        "tokens": list(visible_tokens(run)),
-        "marked": list(run.marked),
-        "unknown": list(run.unknown),
-        "scale": asdict(opened.scale),
+        "tokens": list(found.tokens_visible),
+        "marked": [] if found.metric else list(found.marked),  # effects at sinks are effects like others
+        "unknown": list(found.unknown),
+        "scale": asdict(found.scale),
         "causal": shown.overview.causal,
         "view": shown.view,
+        "rounding": found.rounding,
+        "note": _open_note(opened),
         "written": None if opened.written is None else floats(opened.written),
     }
+
+
+def _open_note(opened: Opened) -> str:
+    """Say what a person would else not expect of the picture."""
+    found = opened.attention
+    largest = float(np.nanmax(np.abs(found.values.values), initial=0.0))
+    if largest <= found.rounding:
+        return f"no effect: nothing is larger than rounding ({found.rounding:.1g})"
+    if opened.pos is not None:
+        return f"only edges of {found.tokens_visible[opened.pos]} at {opened.pos} were cut: select another token"
+    return ""
 
 
 def ablated_heads(items: Sequence[Intervention]) -> list[tuple[int, int]]:

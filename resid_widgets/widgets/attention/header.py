@@ -14,7 +14,7 @@ from resid_widgets.errors import InputError
 from resid_widgets.interventions import mean, zero
 from resid_widgets.models.runs.run import Run
 from resid_widgets.widgets.attention.explored import Explored, ablated_heads
-from resid_widgets.widgets.attention.opening import KINDS
+from resid_widgets.widgets.attention.opening import KINDS, offered
 from resid_widgets.widgets.editing.history import history_actions
 from resid_widgets.widgets.editing.metric_controls import metric_controls
 from resid_widgets.widgets.shell import panel
@@ -29,7 +29,12 @@ def choices(run: Run, result: Explored, options: Mapping[str, Any]) -> list[dict
     linear = bool(options["metric"].coefficients)
     known = [n for n in SCORES if n in result.overview.known or n == "causal" or (n == "direct" and linear)]
     return [
-        panel.choice("kind", "show", options["kind"], [(name, kind.label) for name, kind in KINDS.items()]),
+        panel.choice(
+            "kind",
+            "show",
+            options["kind"],
+            [(name, KINDS[name].label) for name in offered(result.run or run, options["metric"])],
+        ),
         panel.select("score", "under each head", result.score, [(name, SCORES[name].label) for name in known]),
         panel.check("sort", "sort by it", options["sort"]),
         *metric_controls(run, options["metric"]),

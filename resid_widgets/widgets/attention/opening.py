@@ -2,48 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
+from resid_widgets.analysis.attention.attention import attention
 from resid_widgets.analysis.attention.head_writes import norms_written
-from resid_widgets.colour import robust_scale
+from resid_widgets.analysis.metrics import Metric
 from resid_widgets.errors import UnsupportedModelError
-from resid_widgets.models.reuse.looking import one_layer
 from resid_widgets.models.runs.run import Run
 from resid_widgets.widgets.attention.explored import Opened
+
+WHOLE = 64
+"""Tokens up to which all edges of a head are cut; of longer prompts those of one token."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What can be shown of a head."""
+    """What can be shown of a head.
+
+    Attributes
+    ----------
+    label
+        Of its button.
+    of
+        What it needs beside the run: nothing, a ``"metric"`` (``"gradient"``: one with a gradient), or ``"base"``.
+    """
 
     label: str
+    of: str = ""
 
 
-KINDS: Mapping[str, Kind] = {"pattern": Kind("pattern")}
+KINDS: Mapping[str, Kind] = {
+    "pattern": Kind("pattern"),
+    "value_weighted": Kind("value-weighted"),
+    "gradient": Kind("gradient", "gradient"),
+    "knockout": Kind("knockout", "metric"),
+    "change": Kind("change", "base"),
+}
 
 
-def opened_head(run: Run, layer: int, head: int, kind: str) -> Opened:
-    """Return one head at full size."""
-    pattern = one_layer(run, "pattern", layer)[head].float().cpu().numpy()
-    kept = np.tril(np.ones_like(pattern, dtype=bool))
-    scale = robust_scale(
-        np.where(kept, pattern, np.nan),
-        run.marked,
-        signed=False,
-        label="attention weight",
-        percentiles=(0.0, 100.0),
-        bounds=(0.0, 1.0),
-    )
-    scale = replace(scale, low=0.0, under=False)
-    sentence = (
-        f"Where head {layer}.{head} looks: each row is a position, and how much it takes from each position across. "
-        "Where a head looks is not what it does: ablate it."
-    )
+def offered(run: Run, metric: Metric) -> list[str]:
+    """Return the kinds that can be had: changes where there are interventions, gradients where a metric has them."""
+    has = {"": True, "metric": True, "gradient": metric.kind != "rank", "base": run.base is not None}
+    return [name for name, kind in KINDS.items() if has[kind.of]]
+
+
+def opened_head(
+    run: Run,
+    layer: int,
+    head: int,
+    kind: str,
+    metric: Metric | None,
+    pos: int | None = None,
+    progress: Callable[[Any], Any] | bool = False,
+) -> Opened:
+    """Return one head at full size.
+
+    Parameters
+    ----------
+    metric
+        What effects are on.
+    pos
+        Of knockout in long prompts: the token that looks, whose edges are cut; by default where the metric is read.
+    progress
+        Of knockout.
+    """
+    asked: dict[str, Any] = {}
+    if KINDS[kind].of in ("metric", "gradient"):
+        asked["metric"] = metric
+    if kind == "knockout":
+        asked["progress"] = progress
+        if run.n_pos > WHOLE and metric is not None:
+            asked["pos"] = [run.pos(metric.pos[0]) if pos is None else pos]
+    found = attention(run, layer, head, kind, **asked)
     try:
         written = norms_written(run, layer, head)
     except UnsupportedModelError:
         written = None
-    return Opened(layer, head, kind, pattern, scale, sentence, (), written)
+    return Opened(found, layer, head, asked.get("pos", [None])[0], written)

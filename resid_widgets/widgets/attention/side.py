@@ -18,6 +18,15 @@ from resid_widgets.widgets.shell import panel
 ROUNDING = 1e-4
 """Logits, and share of a stream, that are only the order of a sum."""
 
+SHOWN_AS = {
+    "pattern": "attention weight",
+    "value_weighted": "size of what is written",
+    "gradient": "gradient × attention",
+    "knockout": "effect of the cut",
+    "change": "change of attention",
+}
+"""What the number of a cell is called, by kind."""
+
 SHOWN = 4
 """Tokens on either side."""
 
@@ -29,7 +38,7 @@ def of_token(shown: Explored, opened: Opened, at: Mapping[str, Any], metric: Met
         return panel.details([])
     assert shown.run is not None
     tokens = visible_tokens(shown.run)
-    shows = [] if key_pos is None else [(opened.scale.label, panel.number_text(float(opened.values[pos, key_pos])))]
+    shows = [] if key_pos is None else [_shown(opened, pos, key_pos)]
     if key_pos is not None and key_pos > pos and shown.overview.causal:
         return {**panel.details([]), "rows": [_row("weight", "none: a token cannot look ahead")]}
     try:
@@ -46,13 +55,22 @@ def of_token(shown: Explored, opened: Opened, at: Mapping[str, Any], metric: Met
     if found.metric is not None:
         if not math.isnan(found.direct):
             rows.append(("direct effect", _effect(found.direct)))
-        rows.append(("effect when taken away" if key_pos is None else "effect when cut", _effect(found.cut)))
+        rows.append(("effect when taken away", _effect(found.cut)))
     heading = f"What it {verb}" if key_pos is not None else f"Writes at {tokens[pos]}"
     return {
         **panel.details([]),
         "rows": [_row(*row) for row in rows],
         "sections": [_tokens(heading, found)],
     }
+
+
+def _shown(opened: Opened, pos: int, key_pos: int) -> tuple[str, str]:
+    """Return what the picture shows at a cell: its name and its number."""
+    found, value = opened.attention, float(opened.values[pos, key_pos])
+    name = SHOWN_AS.get(found.kind, found.kind)
+    if found.metric and abs(value) <= found.rounding:
+        return name, "no effect"
+    return name, panel.number_text(float(f"{value:.3g}"))
 
 
 def _tokens(heading: str, found: HeadWrites) -> dict[str, Any]:
