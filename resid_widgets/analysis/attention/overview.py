@@ -91,6 +91,11 @@ class AttentionOverview(Result):
             raise InputError.about("score", name, rule, remedy)
         return self.values.sel(score=name, drop=True)
 
+    def without(self, names: Sequence[str]) -> AttentionOverview:
+        """Return it without some scores."""
+        left = [name for name in self.known if name not in names]
+        return self if len(left) == len(self.known) else replace(self, values=self.values.sel(score=left))
+
     def order(self, name: str) -> list[tuple[int, int]]:
         """Return layer and head of all heads in order of a score; those without a number come last."""
         found, score = self.score(name), SCORES[name]

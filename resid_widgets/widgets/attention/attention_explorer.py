@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
-from resid_widgets.analysis.attention.head_scores import EFFECTS
-from resid_widgets.analysis.attention.overview import AttentionOverview, attention_overview, with_effect
+from resid_widgets.analysis.attention.overview import AttentionOverview
+from resid_widgets.analysis.attention.result import Attention
 from resid_widgets.analysis.metrics import require_metric
-from resid_widgets.analysis.sweeps.ablation import ablation
 from resid_widgets.analysis.sweeps.sweep import Progress
 from resid_widgets.errors import InputError
 from resid_widgets.interventions import as_interventions
 from resid_widgets.models.model import ResidualModel
-from resid_widgets.models.reuse.intervene import intervene
 from resid_widgets.models.watch import passing
 from resid_widgets.models.worker import Job
 from resid_widgets.sites import Site
+from resid_widgets.widgets.attention.explore import explore
 from resid_widgets.widgets.attention.explored import Explored, ablated_heads, head_part, heads_part
 from resid_widgets.widgets.attention.header import (
     HOWS,
@@ -107,6 +107,12 @@ class AttentionExplorer(Prompted, Undoing):
         """All heads, as they are drawn."""
         return self._open().result.overview
 
+    @property
+    def opened(self) -> Attention | None:
+        """The head that is open, as it is drawn; None where none is."""
+        opened = self._open().result.opened
+        return None if opened is None else opened.attention
+
     # --- what the base asks ---------------------------------------------------------------------------------------
 
     def _refuse(self, model: ResidualModel, options: Mapping[str, Any], prompt: Any) -> None:
@@ -124,30 +130,7 @@ class AttentionExplorer(Prompted, Undoing):
         if run.base is not None:  # what it was made with becomes chips, over the run without
             items, self._run = (*run.interventions, *items), run.base
             run = run.base
-        old = None if self._state is None else self._state.result
-        same_run = old is not None and (old.run if old.run.base is None else old.run.base) is run
-        same_run = same_run and old.run.interventions == items
-        shown = old.run if same_run else intervene(run, items, keep="resid_post") if items else run
-        overview = old.overview if same_run else attention_overview(shown)
-        measured = old is not None and self._state is not None and self._state.options["metric"] == metric
-        if same_run and not measured:
-            overview = attention_overview(shown)
-        score = options["score"]
-        if score is None or (score == "change" and not items):
-            score = first_score(overview)
-        if score not in overview.known:
-            if score not in EFFECTS:
-                overview.score(score)  # says what there is
-            overview = with_effect(overview, shown, metric, score, how=options["how"])
-        done = old.ablation if same_run and measured else ablation(run, items, metric, shown="heads")
-        kind = options["kind"]
-        if kind == "change" and not items:
-            if self._state is None or self._state.options["kind"] != kind:
-                rule = "nothing is changed yet"
-                raise InputError.about("kind", kind, rule, "Ablate a head first, then see what changes.")
-            kind = "pattern"  # what had changed was taken back
-        kept = old.opened if same_run and measured and old.kind == kind else None
-        return Explored(shown, overview, done, kind, score, bool(options["sort"]), options["view"], kept)
+        return explore(run, items, metric, options, self._state, partial(self._far, "Ablating each head"))
 
     def _stated(self, options: Mapping[str, Any], result: Explored) -> dict[str, Any]:
         metric = options["metric"]
@@ -214,7 +197,11 @@ class AttentionExplorer(Prompted, Undoing):
             return state
         if at is None or opened is None or not opened.shows(*at, result.kind, pos):
             metric = state.options["metric"]
-            opened = None if at is None else opened_head(result.run, *at, result.kind, metric, pos, self._cutting)
+            opened = (
+                None
+                if at is None
+                else opened_head(result.run, *at, result.kind, metric, pos, partial(self._far, "Cutting edges"))
+            )
         if opened is not result.opened:
             result = replace(result, opened=opened)
             frame, buffers = self._framed(result)
@@ -223,12 +210,12 @@ class AttentionExplorer(Prompted, Undoing):
             state = replace(state, details=None if details is None else {**details, "at": state.selection})
         return replace(state, actions=buttons(state))
 
-    def _cutting(self, progress: Progress) -> bool:
-        """Say how far a knockout is; it ends where nobody waits for it any more."""
+    def _far(self, what: str, progress: Progress) -> bool:
+        """Say how far something is; it ends where nobody waits for it any more."""
         share = progress.done / max(1, progress.total)
         if self._request_at_work() is not None:
             passing(share)
-            self._say("busy", so_far("Cutting edges", share, progress.seconds_left), progress=share)
+            self._say("busy", so_far(what, share, progress.seconds_left), progress=share)
         return True
 
     def _side(self, state: State) -> dict[str, Any] | None:
