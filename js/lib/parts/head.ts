@@ -148,6 +148,12 @@ export const head: MakePart = ({ select, signal }, name) => {
     },
     files: () => [
       { label: "Open head", hint: "PNG", mime: "image/png", make: () => (view === "grid" ? matrix : arcs).image() },
+      {
+        label: "Open head",
+        hint: "SVG",
+        mime: "image/svg+xml",
+        make: async () => matrix.svg(title.textContent ?? ""),
+      },
       { label: "Open head", hint: "CSV", mime: "text/csv", make: async () => (picture ? headCsv(picture) : null) },
     ],
   };

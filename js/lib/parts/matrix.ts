@@ -2,21 +2,21 @@
 import { barWidth } from "../canvas/axes";
 import type { Zoom } from "../canvas/layout";
 import { density } from "../canvas/picture";
-import { type Palette, palette } from "../canvas/scale";
+import { inks } from "../canvas/scale";
 import { measureIn, penOf, pngOf, sized } from "../canvas/sized";
 import type { Measure } from "../canvas/text";
 import { screenRoom } from "../canvas/visible";
 import { ZoomBar, type ZoomStep } from "../canvas/zoom";
 import { h, toggle } from "../dom/dom";
 import type { Colours } from "../dom/theme";
-import type { Facts } from "../page/facts";
-import { spoken } from "../page/facts";
+import { type Facts, spoken } from "../page/facts";
 import { Tooltip } from "../page/tooltip";
 import type { Grid } from "../wire/grid";
 import { measure as timing } from "../wire/timing";
 import {
   anchorOf,
   MATRIX,
+  type MatrixInput,
   type MatrixLayout,
   matrixLayout,
   type Scroll,
@@ -29,6 +29,7 @@ import {
   windowText,
 } from "./matrix_layout";
 import { drawSpots, MatrixPainter, type MatrixScene, type Picture, TOKEN_CAP, WRITTEN } from "./matrix_paint";
+import { matrixSvg } from "./matrix_svg";
 import { listen, placeWindow, SpokenCell } from "./surface";
 
 const STEP = 1.5;
@@ -54,6 +55,7 @@ export class Matrix {
   #colours: Colours | null = null;
   #measure: Measure | null = null;
   #picture: Picture | null = null;
+  #input: MatrixInput | null = null;
   #at: MatrixLayout | null = null;
   #zoom: Zoom = "auto";
   #hover: Spot | null = null;
@@ -106,12 +108,17 @@ export class Matrix {
     return pngOf(this.#base);
   }
 
-  /** What a picture as text is made of. */
+  /** The picture as text, all of its positions. */
+  svg(title: string): string | null {
+    return this.scene && this.#input && matrixSvg(this.scene, matrixLayout({ ...this.#input, zoom: "auto" }), title);
+  }
+
   get scene(): MatrixScene | null {
     const [picture, at, colours, measure] = [this.#picture, this.#at, this.#colours, this.#measure];
     if (!picture || !at || !colours || !measure) return null;
-    const scroll = this.#scroll;
-    return { picture, at, palette: this.#inks(), colours, dpr: density(), scroll, measure, strong: this.#strong };
+    const palette = inks(picture.scale.kind, colours.dark);
+    const strong = this.#hover ?? this.#selected;
+    return { picture, at, palette, colours, dpr: density(), scroll: this.#scroll, measure, strong };
   }
 
   redraw(): void {
@@ -125,8 +132,8 @@ export class Matrix {
     const aside = picture.written ? WRITTEN.gap + WRITTEN.width : 0;
     const bar = aside + barWidth({ data: { scale: picture.scale } } as Grid, TALL, measure);
     const tall = screenRoom(this.el) ?? TALL;
-    const input = { width, tall, n: picture.n, zoom: this.#zoom, dpr, labelWidth: widest, barWidth: bar };
-    this.#at = matrixLayout(input);
+    this.#input = { width, tall, n: picture.n, zoom: this.#zoom, dpr, labelWidth: widest, barWidth: bar };
+    this.#at = matrixLayout(this.#input);
     const { view, content, height } = this.#at;
     this.#stage.style.height = `${height}px`;
     sized([this.#base, this.#over], width, height);
@@ -134,16 +141,6 @@ export class Matrix {
     placeWindow(this.#scroller, this.#spoken.row, view, content);
     this.#paint();
     toggle(this.zoomBar.el, scrolls || picture.n * MATRIX.near > view.w);
-  }
-
-  #inks(): Palette {
-    const kind = this.#picture?.scale.kind === "diverging" ? "diverging" : "weights";
-    return palette(kind, this.#colours?.dark ?? false);
-  }
-
-  get #strong(): Spot {
-    const at = this.#hover ?? this.#selected;
-    return { q: at.q, k: at.k };
   }
 
   #paint(): void {

@@ -3,7 +3,7 @@ import "./heatmap.css";
 import "./attention.css";
 import { numberText } from "../canvas/number";
 import { density } from "../canvas/picture";
-import { type Palette, palette } from "../canvas/scale";
+import { inks } from "../canvas/scale";
 import { penOf, pngOf, sized } from "../canvas/sized";
 import { printable } from "../canvas/text";
 import { h, setText, toggle } from "../dom/dom";
@@ -63,8 +63,6 @@ export const thumbnails: MakePart = ({ select, signal }, name) => {
     };
   }
 
-  const inks = (): Palette => palette("weights", colours?.dark ?? false);
-
   function mark(): void {
     const ctx = penOf(over);
     if (!ctx || !at || !colours) return;
@@ -95,7 +93,7 @@ export const thumbnails: MakePart = ({ select, signal }, name) => {
     cell.size(grid, at.rows, at.cols);
     ctx.fillStyle = colours.bg;
     ctx.fillRect(0, 0, at.width, at.height);
-    drawThumbs(ctx, shown, at, inks(), colours, scratch);
+    drawThumbs(ctx, shown, at, inks("sequential", colours.dark), colours, scratch);
     drawThumbAxes(ctx, shown, at, colours);
     mark();
     if (unseen) reveal(selected);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { palette } from "../../lib/canvas/scale";
+import { inks } from "../../lib/canvas/scale";
 import { decodeHeads, type HeadsData, headsCsv } from "../../lib/parts/heads_data";
 import { namedWidth, nearestHead, thumbAt, thumbLayout } from "../../lib/parts/thumb_layout";
 import { byteColours, scoreText } from "../../lib/parts/thumb_paint";
@@ -69,7 +69,7 @@ test("heads are decoded: the chosen number, the order, what is ablated", () => {
 });
 
 test("bytes have the scale's colours, and what is above it has one of its own", () => {
-  const colours = palette("weights", false);
+  const colours = inks("sequential", false);
   const table = byteColours(data.scale, colours);
   assert.equal(table[0], colours.pixels[0]);
   assert.equal(table[127], colours.pixels[254]);
