@@ -19,14 +19,12 @@ from resid_widgets.analysis.neurons.result import NeuronPatterns
 from resid_widgets.analysis.probing.causal_result import CausalTest
 from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult
+from resid_widgets.figures.attention_overview import draw_overview
 from resid_widgets.figures.contributions import draw_contributions, draw_opened
 from resid_widgets.figures.curves import draw_curves
 from resid_widgets.figures.grid import draw_grid
-from resid_widgets.figures.heads import draw_heads
-from resid_widgets.figures.attention_overview import draw_overview
-from resid_widgets.figures.curves import draw_curves
-from resid_widgets.figures.grid import draw_grid
 from resid_widgets.figures.head_writes import draw_writes
+from resid_widgets.figures.heads import draw_heads
 from resid_widgets.figures.neurons import draw_neurons
 from resid_widgets.figures.panels import draw_cases, draw_effects
 from resid_widgets.figures.sizes import draw_sizes

@@ -21,8 +21,8 @@ from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.sweeps.ablation import Ablation
 from resid_widgets.analysis.sweeps.patch_result import PatchSweep
 from resid_widgets.results import Result
-from resid_widgets.widgets.contributions.contribution_chart import ContributionChart
 from resid_widgets.widgets.attention.attention_explorer import AttentionExplorer
+from resid_widgets.widgets.contributions.contribution_chart import ContributionChart
 from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.editing.patching_heatmap import PatchingHeatmap
 from resid_widgets.widgets.heatmaps.activation_heatmap import ActivationHeatmap
