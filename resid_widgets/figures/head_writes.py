@@ -25,5 +25,5 @@ def draw_writes(result: HeadWrites) -> Figure:
     rows = np.arange(len(values))
     axes.barh(rows, values, height=0.6, color=np.where(values < 0, AGAINST, FOR), alpha=0.75, linewidth=0)
     axes.axvline(0, color=DIM, linewidth=0.8)
-    dress_bars(axes, names, "added to the logit (logits)")
+    dress_bars(axes, names, "added to the logit, less the mean over all (logits)")
     return frame.figure

@@ -15,7 +15,7 @@ from torch import Tensor
 from resid_widgets.analysis.attention.head_writes_code import head_writes_code
 from resid_widgets.analysis.contributions.direction import logit_directions
 from resid_widgets.analysis.contributions.frozen_norm import frozen
-from resid_widgets.analysis.contributions.sublayer import Sublayer, sublayer
+from resid_widgets.analysis.contributions.sublayer import sublayer
 from resid_widgets.analysis.grid import with_options
 from resid_widgets.analysis.metrics import Reading, require_metric
 from resid_widgets.analysis.sweeps.ablation import ablation
@@ -39,8 +39,9 @@ class HeadWrites(Result):
     Attributes
     ----------
     values
-        ``[token]``, logits: what it adds to them there by itself, the final norm held at that position's scale; the
-        tokens that it raises most, then those that it lowers most. Empty where a model caps its logits.
+        ``[token]``, logits: what it adds to them there by itself, less what it adds to all on average, the final norm
+        held at that position's scale; the tokens that it raises most, then those that it lowers most. Empty where a
+        model caps its logits.
     layer, head, pos, key_pos
         Of what; `key_pos` is None for all that it writes there.
     weight
@@ -151,7 +152,7 @@ def head_writes(
                 "text": ("token", _texts(run, tokens)),
             },
             name="logits",
-            attrs={"long_name": "what is added to a logit", "units": "logits"},
+            attrs={"long_name": "what is added to a logit, less the mean over all", "units": "logits"},
         ),
         checks=tuple(checks),
         provenance=with_options(run.provenance, **options, metric=None if reading is None else reading.label),
@@ -189,13 +190,7 @@ def norms_written(run: Run, layer: int, head: int) -> Float[NDArray[np.float64],
     whole[:, head] = z[:, head].double()
     with run.model.lock, without_foreign_hooks(run.model):
         found = sublayer(run.model, "attn_out", layer, z.flatten(1), run.activation("attn_out", layer))
-        return through(found, whole.flatten(1).to(z)).norm(dim=-1).cpu().numpy()
-
-
-def through(found: Sublayer, inner: Float[Tensor, "row d_in"]) -> Float[Tensor, "row d_model"]:
-    """Return what a part of a sublayer's insides adds to the stream, without its biases."""
-    part = found.project(inner).double() - found.project(torch.zeros_like(inner)).double()
-    return found.factor * (part if found.norm is None else found.norm.of(part))
+        return found.part(whole.flatten(1).to(z)).double().norm(dim=-1).cpu().numpy()
 
 
 def _gap_of_sources(run: Run, layer: int, head: int, z: Tensor, summed: Tensor) -> float:
@@ -215,7 +210,7 @@ def _written(run: Run, layer: int, pos: int, z: Tensor, whole: Tensor) -> tuple[
     written = run.activation("attn_out", layer)[pos]
     with run.model.lock, without_foreign_hooks(run.model):
         found = sublayer(run.model, "attn_out", layer, z.flatten()[None], written[None])
-        vector = through(found, whole.flatten()[None].to(z))[0]
+        vector = found.part(whole.flatten()[None].to(z))[0].double()
     return vector, run.activation("resid_pre", layer)[pos]
 
 
@@ -230,6 +225,7 @@ def _logits(run: Run, pos: int, vector: Tensor, top_k: int) -> tuple[NDArray, ND
     logits = once - zero
     if not float((twice - zero - 2 * logits).abs().max()) <= 10 * model.gap_limit * float(logits.abs().max()):
         return np.zeros(0, dtype=int), np.zeros(0), True
+    logits = logits - logits.mean()
     up = logits.topk(min(top_k, len(logits)))
     down = (-logits).topk(min(top_k, len(logits)))
     tokens = torch.cat([up.indices, down.indices.flip(0)]).cpu().numpy()

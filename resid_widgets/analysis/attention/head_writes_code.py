@@ -41,8 +41,8 @@ def head_writes_code(run: Run, layer: int, head: int, pos: int, key_pos: int | N
         "        x, written = x - x.mean(), written - written.mean(-1, keepdim=True)",
         "    eps = getattr(bridge.cfg, 'eps', 1e-5)",
         f"    normed = bridge.ln_final.weight.double() * written[{pos}] / (x.square().mean() + eps).sqrt()",
-        f"    logits = bridge.W_U.double().T[{tokens.tolist()}] @ normed",
+        "    logits = bridge.W_U.double().T @ normed",
         f"print(float(written[{pos}].norm()))",
-        "print(logits.tolist())",
+        f"print((logits - logits.mean())[{tokens.tolist()}].tolist())",
     ]
     return note + setup_code(run, [z, pattern, v, final]) + "\n".join(lines) + "\n"
