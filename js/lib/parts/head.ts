@@ -146,6 +146,7 @@ export const head: MakePart = ({ select, signal }, name) => {
     get measured() {
       return data?.open ? data.scale.label : "";
     },
+    signs: () => (picture && view === "grid" ? signsOf(picture) : []),
     files: () => [
       { label: "Open head", hint: "PNG", mime: "image/png", make: () => (view === "grid" ? matrix : arcs).image() },
       {
@@ -158,6 +159,13 @@ export const head: MakePart = ({ select, signal }, name) => {
     ],
   };
 };
+
+/** What the picture's signs mean, those that it has. */
+const signsOf = ({ marked, written }: Picture): [string, string][] =>
+  [
+    ...(marked.size ? [["hatched", "Marked positions (the first one, attention sinks): left out of the scale."]] : []),
+    ...(written ? [["writes", "The norm of what the head adds to the stream at each position."]] : []),
+  ] as [string, string][];
 
 /** One row a pair of positions. */
 export function headCsv({ n, values, tokens, causal }: Picture): string {

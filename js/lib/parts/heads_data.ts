@@ -15,6 +15,8 @@ export interface HeadsData {
   /** Which of `labels` stands under each head. */
   score: number;
   labels: string[];
+  /** What each of them is, in a few words. */
+  says: string[];
   /** `[score, head]`. */
   numbers: Buffer;
   sort: boolean;

@@ -243,6 +243,7 @@ export const thumbnails: MakePart = ({ select, signal }, name) => {
     get measured() {
       return shown?.data.labels.join(" ") ?? "";
     },
+    signs: () => (shown?.data.labels ?? []).map((label, i) => [label, shown?.data.says[i] ?? ""]),
     files: () => [
       {
         label: "All heads",

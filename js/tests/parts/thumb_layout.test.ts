@@ -51,6 +51,7 @@ const data: HeadsData = {
   scale: { kind: "sequential", low: 0, high: 0.5, under: false, over: true, label: "weight", units: "" },
   score: 1,
   labels: ["induction", "first token"],
+  says: ["", ""],
   numbers: Float32Array.from([Number.NaN, 0.25, 0.5, 0.75]),
   sort: true,
   order: Uint32Array.from([1, 0]),

@@ -109,7 +109,7 @@ class AttentionOverview(Result):
         """Return one row a head with all its scores."""
         found = [self.score(name).rename(name) for name in self.known]
         table = xr.merge([*found, self.sinks.rename("sinks")], compat="override").to_dataframe().reset_index()
-        return table[np.isfinite(table["sinks"])].reset_index(drop=True)
+        return table.dropna(subset=["sinks"]).reset_index(drop=True)
 
     def code(self) -> str:
         """Return a script that makes the scores of patterns with TransformerLens and PyTorch alone."""

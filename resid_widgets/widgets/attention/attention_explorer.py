@@ -168,10 +168,10 @@ class AttentionExplorer(Prompted, Undoing):
 
     def _chosen_first(self, first: State) -> State:
         wanted = {name: value for name, value in self._at_first.items() if value is not None}
-        if not wanted:
-            shown = first.result
-            wanted = dict(zip(("layer", "head"), shown.overview.order(shown.score)[0], strict=True))
-        return self._selecting(first, wanted)
+        if wanted:
+            return self._selecting(first, wanted)
+        layer, head = first.result.overview.order(first.result.score)[0]
+        return self._selecting(first, {"layer": layer, "head": head})
 
     def _axes(self, result: Explored) -> Mapping[str, Sequence[int | str]]:
         values, positions = result.overview.values, list(range(len(result.overview.tokens_visible)))

@@ -128,7 +128,7 @@ def heads_part(shown: Explored) -> dict[str, Any]:
         "scale": asdict(overview.scale),
         "score": scores.index(shown.score),
         "labels": [SCORES[name].label for name in scores],
-        "signed": SCORES[shown.score].signed,
+        "says": [SCORES[name].sentence for name in scores],
         "numbers": floats(numbers),
         "sort": shown.sort,
         "order": np.array([place[at] for at in order], dtype="<u4").tobytes(),
