@@ -98,27 +98,40 @@ class Glance:
         looked = kept.max(axis=0) > 0  # blocks above the diagonal, and outside windows, are no small weights
         self.seen.append(kept[:, looked].ravel())
 
-    def compare(self, run: Run) -> None:
-        """Add how far each pattern is from that of the base run; as many layers are held as `HELD` bytes take."""
-        assert run.base is not None
-        found = np.where(np.isfinite(self.sinks), 0.0, np.nan)
-        lowest = min(item.site.layer for item in run.interventions if item.site.layer is not None)
-        left = [layer for layer in self.layers if layer >= lowest]
-        a_layer = 4 * self.n_heads * run.n_pos**2
-        step = max(1, HELD // a_layer)
-        for chunk in (left[n : n + step] for n in range(0, len(left), step)):
-            held: dict[int, Tensor] = {}
+    def look_at(self, run: Run) -> None:
+        """Look at all layers of a run and, where it has interventions, at how far each is from that of its base."""
+        if run.base is None:
+            each_layer(run, "pattern", self.look)
+            return
+        found = np.where(self._there(run), 0.0, np.nan)
+        lowest = min((item.site.layer or 0 for item in run.interventions), default=run.model.n_layers)
+        left = [layer for layer in self.layers if layer >= lowest]  # nothing below can have changed
+        step = max(1, HELD // (4 * self.n_heads * run.n_pos**2))
+        held: dict[int, Tensor] = {}
 
-            def keep(layer: int, pattern: Tensor, held: dict[int, Tensor] = held) -> None:
-                held[layer] = pattern.float().clone()
+        def keep(layer: int, pattern: Tensor) -> None:
+            held[layer] = pattern.float().clone()
 
-            def differ(layer: int, pattern: Tensor, held: dict[int, Tensor] = held) -> None:
+        def differ(layer: int, pattern: Tensor) -> None:
+            if layer in held:
                 change = (held.pop(layer) - pattern.float()).abs().amax(dim=(-1, -2))
                 found[self.layers.index(layer), : len(change)] = change.double().cpu().numpy()
 
-            each_layer(run, "pattern", keep, chunk)
-            each_layer(run.base, "pattern", differ, chunk)
+        def both(layer: int, pattern: Tensor) -> None:
+            self.look(layer, pattern)
+            differ(layer, pattern)
+
+        chunks = [left[n : n + step] for n in range(0, len(left), step)] or [[]]
+        for n, chunk in enumerate(chunks):  # one, where the patterns of all layers may be held
+            if chunk:
+                each_layer(run.base, "pattern", keep, chunk)
+            each_layer(run, "pattern", both if n == 0 else differ, None if n == 0 else chunk)
         self.scores["change"] = found
+
+    def _there(self, run: Run) -> Bool[NDArray, "layer head"]:
+        """Return which heads there are."""
+        counts = np.array([head_count(run.model, "pattern", layer) for layer in self.layers])
+        return np.arange(self.n_heads)[None] < counts[:, None]
 
     def row_check(self, run: Run) -> Check:
         """Say whether rows sum to 1. With learned sinks (gpt-oss) they sum to less, and are left so."""

@@ -23,7 +23,6 @@ from resid_widgets.colour import robust_scale
 from resid_widgets.errors import InputError
 from resid_widgets.models.ambient import plain_state
 from resid_widgets.models.layers.shapes import layers_with, site_shape
-from resid_widgets.models.reuse.looking import each_layer
 from resid_widgets.models.runs.run import Run
 from resid_widgets.models.structure import structure_of
 from resid_widgets.results import Check, Result, Scale
@@ -160,9 +159,7 @@ def attention_overview(
     if not layers:
         site_shape(run.model, "pattern", 0)  # says why there is none
     glance = Glance.of(run, layers, size)
-    each_layer(run, "pattern", glance.look)
-    if run.base is not None:
-        glance.compare(run)
+    glance.look_at(run)
     scores = {name: found for name, found in glance.scores.items() if name in SCORES}
     array = xr.DataArray(
         np.stack(list(scores.values())),

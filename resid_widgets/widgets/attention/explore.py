@@ -15,7 +15,16 @@ from resid_widgets.models.reuse.intervene import intervene
 from resid_widgets.models.runs.run import Run
 from resid_widgets.widgets.attention.explored import Explored
 from resid_widgets.widgets.attention.header import first_score
+from resid_widgets.widgets.attention.opening import KINDS, offered
 from resid_widgets.widgets.shell.state import State
+
+KEPT = ("resid_pre", "attn_out", "resid_post")
+"""What is recorded of a run with interventions: what its heads' writes are read from."""
+
+_REASONS = {
+    "base": "nothing is changed yet",
+    "gradient": "a gradient needs a metric that has one, and a run without interventions",
+}
 
 
 def explore(
@@ -50,7 +59,7 @@ def explore(
         shown, kept = there, before.overview.without(() if measured and not again else EFFECTS)
         done, opened = (before.ablation, before.opened) if measured else (None, None)
     else:
-        shown = intervene(run, items, keep="resid_post") if items else run
+        shown = intervene(run, items, keep=KEPT) if items else run
         kept, done, opened = attention_overview(shown), None, None
     score = options["score"]
     if score is None or (score == "change" and not items):
@@ -60,11 +69,11 @@ def explore(
         kept = with_effect(kept, shown, metric, score, how=options["how"], **far)
     kept.score(score)  # says what there is
     kind = options["kind"]
-    if kind == "change" and not items:
+    if kind not in offered(shown, metric):
         if old is None or old.options["kind"] != kind:
-            rule = "nothing is changed yet"
-            raise InputError.about("kind", kind, rule, "Ablate a head first, then see what changes.")
-        kind = "pattern"  # what had changed was taken back
+            reason = _REASONS[KINDS[kind].of]
+            raise InputError.about("kind", kind, reason, f"There are {', '.join(offered(shown, metric))}.")
+        kind = "pattern"  # it could be had before something else was changed
     return Explored(
         run=shown,
         overview=kept,

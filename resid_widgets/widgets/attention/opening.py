@@ -43,8 +43,9 @@ KINDS: Mapping[str, Kind] = {
 
 
 def offered(run: Run, metric: Metric) -> list[str]:
-    """Return the kinds that can be had: changes where there are interventions, gradients where a metric has them."""
-    has = {"": True, "metric": True, "gradient": metric.kind != "rank", "base": run.base is not None}
+    """Return the kinds that can be had: changes where there are interventions, gradients where there are none."""
+    plain = run.base is None
+    has = {"": True, "metric": True, "gradient": plain and metric.kind != "rank", "base": not plain}
     return [name for name, kind in KINDS.items() if has[kind.of]]
 
 

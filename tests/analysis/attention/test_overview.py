@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from resid_widgets.analysis.attention import glance, overview
+from resid_widgets.analysis.attention import glance
 from resid_widgets.analysis.attention.head_scores import OF_PATTERNS, SCORES
 from resid_widgets.analysis.attention.overview import attention_overview
 
@@ -199,7 +199,7 @@ def test_bad_arguments_are_refused_before_any_work(llama_run, monkeypatch, argum
     def never(*_):
         raise AssertionError("it ran")
 
-    monkeypatch.setattr(overview, "each_layer", never)
+    monkeypatch.setattr(glance, "each_layer", never)
     if arguments.get("metric") is True:
         arguments = {**arguments, "metric": rw.logit_diff(7, 8)}
     with pytest.raises(rw.InputError, match=says):

@@ -385,3 +385,18 @@ def test_the_tiny_models_induction_head_is_open_and_first(tiny):
     order = np.frombuffer(heads(widget)["order"], "<u4")
     assert int(order[0]) == 4
     assert "“<bos>” at position 0, which takes 0.21" in heads(widget)["note"]
+
+
+def test_a_kind_that_an_ablation_rules_out_gives_way_to_the_pattern(explorer):
+    import resid_widgets as rw
+
+    explorer.kind = "gradient"
+    explorer.ablate(0, 1)
+    assert explorer.kind == "pattern"
+    assert "gradient" not in [option["value"] for option in control(explorer, "kind")["options"]]
+    with pytest.raises(rw.InputError, match="a run without interventions"):
+        explorer.kind = "gradient"
+    explorer.undo()
+    explorer.kind = "gradient"
+    explorer.metric = rw.rank(7)
+    assert explorer.kind == "pattern"
