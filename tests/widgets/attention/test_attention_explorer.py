@@ -242,8 +242,13 @@ def test_an_effect_is_computed_when_it_is_chosen(explorer, front, llama_run, met
     before = explorer.result
     front.ask("set", name="score", value="entropy")
     assert explorer.result is before  # nothing was computed again
+    explorer.change(score="causal", how="zero")  # what was known was of another ablation
+    by_zero = rw.ablation_sweep(llama_run, metric, "z", "zero", progress=False).values.values.ravel()
+    np.testing.assert_allclose(numbers(explorer)["effect when ablated"], by_zero, rtol=1e-5)
     front.ask("set", name="metric", value="log_prob")
-    assert explorer.score == "entropy"
+    of_it = rw.ablation_sweep(llama_run, explorer.metric, "z", "zero", progress=False).values.values.ravel()
+    np.testing.assert_allclose(numbers(explorer)["effect when ablated"], of_it, rtol=1e-5)
+    assert explorer.score == "causal"
     assert "direct" not in [option["value"] for option in control(explorer, "score")["options"]]  # it is not linear
 
 
