@@ -125,7 +125,9 @@ def test_a_cell_says_what_it_carries_and_what_its_cut_does(lab: Notebook) -> Non
     expect(view.side).to_contain_text("carries, norm")
     for number in (f"{found[1]:.3g}", f"{found[2]:+.3g}".replace("-", "−")):
         expect(view.side).to_contain_text(number)
-    expect(view.side.locator(".rw-signed").first).to_contain_text(found[3])
+    expect(view.side.locator(".rw-signed").last).to_contain_text(found[3])
+    expect(view.side).to_contain_text("Why it looks there")
+    expect(view.side.locator(".rw-signed").first).to_contain_text("others")
     # Another head shows the same pair of tokens.
     open_head(view, 2, 1)
     lab.kernel.wait("dict(w.selection)", {"layer": 2, "head": 1, "pos": 14, "key_pos": 10})
@@ -140,7 +142,7 @@ def test_heads_are_sorted_by_any_number(lab: Notebook) -> None:
     effect = lab.kernel.value("float(w.result.score('causal').sel(layer=0, head=0))")
     expect(view.tip.first).to_contain_text(f"{effect:.3g}".replace("-", "−"))
     view.field("sort").check()
-    lab.kernel.wait("w.sort")
+    expect(view.root).to_contain_text("in order of effect when ablated")
     grid = view.root.get_by_role("grid", name="Heads by layer, effect when ablated")
     order = lab.kernel.value("[list(at) for at in w.result.order('causal')]")
     cols = int(str(grid.get_attribute("aria-colcount")))
@@ -218,6 +220,25 @@ def token(view: View, pos: int) -> tuple[float, float]:
     place = view.root.locator(".rw-arcs").evaluate("el => el.dataset")
     x = float(place["pad"]) + (pos + 0.5) * float(place["cell"])
     return box["x"] + x, box["y"] + float(place["tokens"]) + 6
+
+
+def test_what_is_shown_of_a_head_can_be_chosen(lab: Notebook) -> None:
+    view = view_of(lab, 0)
+    open_head(view, 2, 0)
+    lab.kernel.wait("dict(w.selection)", {"layer": 2, "head": 0})
+    for label, kind in (("value-weighted", "value_weighted"), ("gradient", "gradient"), ("knockout", "knockout")):
+        view.root.get_by_role("button", name=label, exact=True).click()
+        lab.kernel.wait("w.opened.kind", kind)
+        expect(matrix(view)).to_have_attribute("aria-label", f"Head 2.0: {kind}")
+    lab.page.mouse.move(*cell(matrix(view), 14, 10))
+    tip = view.root.locator(".rw-matrix [role=tooltip]")
+    effect = lab.kernel.value("float(w.opened.values[14, 10])")
+    assert float(tip.locator("b.rw-number").inner_text().replace("−", "-")) == pytest.approx(effect, rel=0.01)
+    lab.page.mouse.move(*cell(matrix(view), 6, 2))  # nothing at 6 can reach the answer through this
+    size = lab.kernel.value("abs(float(w.opened.values[6, 2]))")
+    expect(tip).to_contain_text("no effect" if size <= lab.kernel.value("w.opened.rounding") else "effect of the cut")
+    view.root.get_by_role("button", name="pattern", exact=True).click()
+    lab.kernel.wait("w.kind", "pattern")
 
 
 def test_all_of_it_by_keyboard(lab: Notebook) -> None:
