@@ -206,7 +206,8 @@ def with_effect(
         found = direct_logit_attribution(run, metric, by="head")
         effects, checks = found.values, found.checks
     else:
-        sweep = ablation_sweep(run, metric, "z", how, **{"progress": False, **progress})
+        layers = made.values["layer"].values.tolist()  # those that have heads
+        sweep = ablation_sweep(run, metric, "z", how, layers=layers, **{"progress": False, **progress})
         effects, checks = sweep.values, sweep.checks
     effects = effects.reindex(layer=made.values["layer"], head=made.values["head"])
     others = made.values.sel(score=[known for known in made.known if known != name])

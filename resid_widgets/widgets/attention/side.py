@@ -11,7 +11,7 @@ from resid_widgets.analysis.attention.head_writes import HeadWrites, head_writes
 from resid_widgets.analysis.attention.overview import AttentionOverview
 from resid_widgets.analysis.grid import visible_tokens
 from resid_widgets.analysis.metrics import Metric
-from resid_widgets.errors import UnsupportedModelError
+from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.widgets.attention.explored import Explored, Opened
 from resid_widgets.widgets.shell import panel
 
@@ -43,7 +43,7 @@ def of_token(shown: Explored, opened: Opened, at: Mapping[str, Any], metric: Met
         return {**panel.details([]), "rows": [_row("weight", "none: a token cannot look ahead")]}
     try:
         found = head_writes(shown.run, opened.layer, opened.head, pos, key_pos, metric, top_k=SHOWN)
-    except UnsupportedModelError as error:
+    except (InputError, UnsupportedModelError) as error:
         refused = {**panel.section("What it carries", "", (), none=str(error))}
         return {**panel.details([]), "rows": [_row(*row) for row in shows], "sections": [refused]}
     verb = "writes" if key_pos is None else "carries"
