@@ -241,6 +241,22 @@ def test_what_is_shown_of_a_head_can_be_chosen(lab: Notebook) -> None:
     lab.kernel.wait("w.kind", "pattern")
 
 
+def test_the_open_head_leaves_as_a_file_beside_all_heads(lab: Notebook) -> None:
+    view = view_of(lab, 0)
+    view.root.get_by_role("button", name="Export").click()
+    labels = view.root.get_by_role("menuitem").all_inner_texts()
+    assert ["".join(label.split()) for label in labels[-3:]] == ["OpenheadPNG", "OpenheadSVG", "OpenheadCSV"]
+    with lab.page.expect_download() as download:
+        view.root.get_by_role("menuitem", name="Open head").nth(1).click()
+    text = Path(download.value.path()).read_text()
+    assert text.startswith("<svg")
+    assert "Head 1.0" in text and "·John" in text
+    with lab.page.expect_download() as download:
+        view.root.get_by_role("button", name="Export").click()
+        view.root.get_by_role("menuitem", name="Table").click()
+    assert "induction" in Path(download.value.path()).read_text()
+
+
 def test_all_of_it_by_keyboard(lab: Notebook) -> None:
     view, keyboard = view_of(lab, 0), lab.page.keyboard
     count = lab.cells()

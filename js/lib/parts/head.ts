@@ -147,6 +147,7 @@ export const head: MakePart = ({ select, signal }, name) => {
       return data?.open ? data.scale.label : "";
     },
     signs: () => (picture && view === "grid" ? signsOf(picture) : []),
+    apart: true,
     files: () => [
       { label: "Open head", hint: "PNG", mime: "image/png", make: () => (view === "grid" ? matrix : arcs).image() },
       {
