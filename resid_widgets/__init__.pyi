@@ -1,6 +1,10 @@
 from . import tasks as tasks
 from .analysis.attention.attention import attention as attention
 from .analysis.attention.attention_scores import attention_scores as attention_scores
+from .analysis.attention.head_writes import HeadWrites as HeadWrites
+from .analysis.attention.head_writes import head_writes as head_writes
+from .analysis.attention.overview import AttentionOverview as AttentionOverview
+from .analysis.attention.overview import attention_overview as attention_overview
 from .analysis.attention.result import Attention as Attention
 from .analysis.attention.scores_result import AttentionScore as AttentionScore
 from .analysis.causal.causal_mediation import CausalMediation as CausalMediation
@@ -69,6 +73,7 @@ from .results import Check as Check
 from .results import Provenance as Provenance
 from .results import Result as Result
 from .sites import Site as Site
+from .widgets.attention.attention_explorer import AttentionExplorer as AttentionExplorer
 from .widgets.contributions.contribution_chart import ContributionChart as ContributionChart
 from .widgets.editing.ablation_explorer import AblationExplorer as AblationExplorer
 from .widgets.editing.patching_heatmap import PatchingHeatmap as PatchingHeatmap

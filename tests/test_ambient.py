@@ -90,6 +90,16 @@ def drawn(make: Callable[[Any], Any], at: dict[str, int] | None = None, **change
     return call
 
 
+def opened(model: Any) -> Any:
+    widget = rw.AttentionExplorer(run_of(model), METRIC)
+    try:
+        widget.select(layer=2, head=1, pos=9, key_pos=4)
+        widget.ablate(0, 3)
+        return [widget.result, str(widget.details), str(widget.summary["now"])]
+    finally:
+        widget.close()
+
+
 def linked(model: Any) -> Any:
     run = run_of(model)
     widgets = rw.ActivationHeatmap(run), rw.LogitLensHeatmap(run)
@@ -155,6 +165,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "head_contributions": lambda model: [
         rw.head_contributions(run_of(model), METRIC, how, progress=False) for how in ("zero", "mean")
     ],
+    "attention_overview": lambda model: rw.attention_overview(run_of(model), METRIC),
+    "head_writes": lambda model: rw.head_writes(run_of(model), 2, 1, -1, 4, METRIC),
     "neuron_patterns": patterns,
     "probe": probed,
     "logit_diff": measured(rw.logit_diff(" Mary", " John")),
@@ -187,6 +199,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         {"layer": 2, "head": 0},
         opened=("layer.2", "2.attn_out", "2.mlp_out"),
     ),
+    "AttentionExplorer": opened,
     "PatchingHeatmap": drawn(lambda model: rw.PatchingHeatmap(model, CLEAN, CORRUPT, METRIC)),
     "NeuronExplorer": drawn(lambda model: rw.NeuronExplorer(rw.neuron_patterns(model, [CLEAN, CORRUPT], top_k=2))),
     "ProbeCurves": curves,
@@ -198,7 +211,8 @@ COMPUTE_NOTHING = {
     # made by the functions above
     *("ResidualModel", "Run", "Activations", "ActivationMap", "LogitLens", "Ablation", "AblationSweep", "PatchSweep"),
     *("PathPatch", "CausalMediation", "CausalTrace", "Counterfactual", "MediationMap", "NeuronPatterns", "Probe"),
-    *("CausalTest", "Attention", "AttentionScore", "Contributions", "HeadContributions"),
+    *("CausalTest", "Attention", "AttentionOverview", "AttentionScore", "Contributions", "HeadContributions"),
+    "HeadWrites",
 }
 
 

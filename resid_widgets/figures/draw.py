@@ -6,6 +6,8 @@ from functools import singledispatch
 
 from matplotlib.figure import Figure
 
+from resid_widgets.analysis.attention.head_writes import HeadWrites
+from resid_widgets.analysis.attention.overview import AttentionOverview
 from resid_widgets.analysis.causal.causal_mediation import CausalMediation
 from resid_widgets.analysis.causal.counterfactual import Counterfactual
 from resid_widgets.analysis.contributions.heads_result import HeadContributions
@@ -17,9 +19,11 @@ from resid_widgets.analysis.neurons.result import NeuronPatterns
 from resid_widgets.analysis.probing.causal_result import CausalTest
 from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult
+from resid_widgets.figures.attention_overview import draw_overview
 from resid_widgets.figures.contributions import draw_contributions, draw_opened
 from resid_widgets.figures.curves import draw_curves
 from resid_widgets.figures.grid import draw_grid
+from resid_widgets.figures.head_writes import draw_writes
 from resid_widgets.figures.heads import draw_heads
 from resid_widgets.figures.neurons import draw_neurons
 from resid_widgets.figures.panels import draw_cases, draw_effects
@@ -48,6 +52,8 @@ draw.register(NeuronMap, lambda result: draw_neurons(result.as_patterns()))
 draw.register(Probe, draw_curves)
 draw.register(CausalTest, draw_sizes)
 draw.register(HeadContributions, draw_heads)
+draw.register(AttentionOverview, draw_overview)
+draw.register(HeadWrites, draw_writes)
 
 
 @draw.register

@@ -196,10 +196,10 @@ def draw_axes(axes: Axes, result: GridResult, layout: Layout) -> None:
         spine.set_visible(False)
 
 
-def draw_bar(figure: Figure, axes: Axes, scale: Scale) -> None:
+def draw_bar(figure: Figure, axes: Axes, scale: Scale, colours: Colormap | None = None) -> None:
     """Draw the colour bar, with arrows where cells lie outside the limits."""
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(scale.under), int(scale.over)]
-    mappable = ScalarMappable(Normalize(scale.low, scale.high), colour_map(scale))
+    mappable = ScalarMappable(Normalize(scale.low, scale.high), colour_map(scale) if colours is None else colours)
     high = axes.get_position().height * figure.get_figheight()
     bar = figure.colorbar(mappable, cax=axes, extend=extend, extendfrac=0.12 / high)
     ticks = [scale.low, (scale.low + scale.high) / 2, scale.high]

@@ -7,6 +7,7 @@ import html
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
+from resid_widgets.analysis.attention.overview import AttentionOverview
 from resid_widgets.analysis.causal.counterfactual import Counterfactual
 from resid_widgets.analysis.contributions.opened import OpenedContributions
 from resid_widgets.analysis.contributions.result import Contributions
@@ -20,6 +21,7 @@ from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.sweeps.ablation import Ablation
 from resid_widgets.analysis.sweeps.patch_result import PatchSweep
 from resid_widgets.results import Result
+from resid_widgets.widgets.attention.attention_explorer import AttentionExplorer
 from resid_widgets.widgets.contributions.contribution_chart import ContributionChart
 from resid_widgets.widgets.editing.ablation_explorer import AblationExplorer
 from resid_widgets.widgets.editing.patching_heatmap import PatchingHeatmap
@@ -59,6 +61,11 @@ def _(result: GridResult | Counterfactual) -> ResidWidget:
 @show.register
 def _(result: ActivationMap) -> ResidWidget:
     return ActivationHeatmap(result)
+
+
+@show.register
+def _(result: AttentionOverview) -> ResidWidget:
+    return AttentionExplorer(result)
 
 
 @show.register

@@ -58,7 +58,7 @@ export function drawOutlines(
 const inner = ({ x, y, w, h }: Rect, by: number): Rect => ({ x: x + by, y: y + by, w: w - 2 * by, h: h - 2 * by });
 
 /** A line around a cell, over a wider one in the ground's colour: it shows on any colour of the scale. */
-function stroke(
+export function stroke(
   ctx: CanvasRenderingContext2D,
   { x, y, w, h }: Rect,
   gap: number,

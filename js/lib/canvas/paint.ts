@@ -2,6 +2,7 @@
 
 import type { Colours } from "../dom/theme";
 import type { Chosen, Grid } from "../wire/grid";
+import { Hatch } from "./hatch";
 import { cellRect, type Layout, visibleCols } from "./layout";
 import { BAD, indexer, OVER, type Palette, STEPS } from "./scale";
 import { broken, type Measure, printable } from "./text";
@@ -63,7 +64,7 @@ export function lookUp(grid: Grid, at: Layout, scroll: number, dpr: number): Pix
 /** Draws cells; keeps one small canvas and one hatch between draws. */
 export class CellPainter {
   readonly #scratch = document.createElement("canvas");
-  #hatch: { key: string; pattern: CanvasPattern } | null = null;
+  readonly #hatch = new Hatch();
 
   /** Draw the cells in the window. True where a pixel stands for several cells. */
   draw(ctx: CanvasRenderingContext2D, scene: Scene): boolean {
@@ -100,7 +101,7 @@ export class CellPainter {
 
   #marked(ctx: CanvasRenderingContext2D, { grid, at, scroll, dpr }: Scene, { first, width, binned }: Pixels): void {
     const last = binned ? grid.cols : first + width;
-    const pattern = this.#pattern(ctx, dpr);
+    const pattern = this.#hatch.pattern(ctx, dpr);
     if (!pattern || at.cell.w < 3) return;
     ctx.fillStyle = pattern;
     ctx.globalAlpha = grid.text ? 0.5 : 1; // words must stay readable
@@ -110,35 +111,6 @@ export class CellPainter {
         ctx.fillRect(x, at.view.y, at.cell.w, at.view.h);
       }
     ctx.globalAlpha = 1;
-  }
-
-  /** Diagonals, each dark beside light, so that they show on any colour. */
-  #pattern(ctx: CanvasRenderingContext2D, dpr: number): CanvasPattern | null {
-    const key = String(dpr);
-    if (this.#hatch?.key === key) return this.#hatch.pattern;
-    const size = Math.round(9 * dpr);
-    const tile = document.createElement("canvas");
-    tile.width = tile.height = size;
-    const pen = tile.getContext("2d");
-    if (!pen) return null;
-    for (const [ink, shift] of [
-      ["rgba(255,255,255,.35)", dpr],
-      ["rgba(0,0,0,.42)", 0],
-    ] as const) {
-      pen.strokeStyle = ink;
-      pen.lineWidth = dpr;
-      for (const turn of [-size, 0, size]) {
-        pen.beginPath();
-        pen.moveTo(turn + shift - 1, size + 1);
-        pen.lineTo(turn + shift + size + 1, -1);
-        pen.stroke();
-      }
-    }
-    const pattern = ctx.createPattern(tile, "repeat");
-    if (!pattern) return null;
-    pattern.setTransform(new DOMMatrix().scale(1 / dpr));
-    this.#hatch = { key, pattern };
-    return pattern;
   }
 }
 

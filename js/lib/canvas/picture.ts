@@ -102,7 +102,7 @@ export class Picture {
   }
 }
 
-function resize(canvas: HTMLCanvasElement, width: number, height: number, dpr: number): void {
+export function resize(canvas: HTMLCanvasElement, width: number, height: number, dpr: number): void {
   const [w, h] = [Math.round(width * dpr), Math.round(height * dpr)];
   if (canvas.width !== w) canvas.width = w;
   if (canvas.height !== h) canvas.height = h;

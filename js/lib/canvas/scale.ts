@@ -29,9 +29,24 @@ const parse = (hex: string): Rgb => [1, 3, 5].map((i) => Number.parseInt(hex.sli
 
 const mix = (a: Rgb, b: Rgb, t: number): Rgb => [0, 1, 2].map((i) => a[i]! + (b[i]! - a[i]!) * t) as unknown as Rgb;
 
-function ramp(kind: Scale["kind"], dark: boolean): Rgb[] {
-  const at = Array.from({ length: STEPS }, (_, i) => i / (STEPS - 1));
-  if (kind === "sequential") return at.map((t) => parse(interpolateViridis(t)));
+const at = Array.from({ length: STEPS }, (_, i) => i / (STEPS - 1));
+
+/** From the ground to ink, in steps of equal lightness: for what is nothing in most places. */
+const WEIGHTS = {
+  light: ["#f4f5f6", "#a9cdf0", "#4b93dc", "#0b5cb0", "#062f63"],
+  dark: ["#1b2027", "#214a7c", "#2f7fd0", "#7dbbff", "#e9f4ff"],
+} as const;
+
+function weights(dark: boolean): Rgb[] {
+  const stops = WEIGHTS[dark ? "dark" : "light"].map(parse);
+  const last = stops.length - 1;
+  return at.map((t) => {
+    const i = Math.min(last - 1, Math.floor(t * last));
+    return mix(stops[i]!, stops[i + 1]!, t * last - i);
+  });
+}
+
+function diverging(dark: boolean): Rgb[] {
   const middle = parse(dark ? "#1b2027" : "#f4f5f6");
   const [below, above] = [parse("#2166ac"), parse("#b2182b")];
   return at.map((t) => (t < 0.5 ? mix(middle, below, 1 - 2 * t) : mix(middle, above, 2 * t - 1)));
@@ -45,22 +60,31 @@ export function luminance([r, g, b]: Rgb): number {
 
 const palettes = new Map<string, Palette>();
 
-/** The colour table of a kind of scale. The neutral centre of a diverging scale follows the theme. */
-export function palette(kind: Scale["kind"], dark: boolean): Palette {
-  const key = `${kind} ${dark}`;
-  const made = palettes.get(key) ?? makePalette(kind, dark);
+function remembered(key: string, make: () => Palette): Palette {
+  const made = palettes.get(key) ?? make();
   palettes.set(key, made);
   return made;
 }
 
-function makePalette(kind: Scale["kind"], dark: boolean): Palette {
-  const steps = ramp(kind, dark);
-  // Beyond an end: further from the centre of the scale, so darker on light ground and lighter on dark.
-  const beyond: Rgb = dark ? [255, 255, 255] : [10, 0, 10];
-  const ends: Rgb[] =
-    kind === "sequential"
-      ? [parse("#22002e"), parse("#fff7ae")]
-      : [mix(steps[0]!, beyond, 0.45), mix(steps[STEPS - 1]!, beyond, 0.45)];
+/** The colour table of a kind of scale. The neutral centre of a diverging scale follows the theme. */
+export const palette = (kind: Scale["kind"], dark: boolean): Palette =>
+  kind === "diverging"
+    ? inks(kind, dark)
+    : remembered(`${kind} ${dark}`, () => {
+        const steps = at.map((t) => parse(interpolateViridis(t)));
+        return tabled(steps, [parse("#22002e"), parse("#fff7ae")], dark);
+      });
+
+/** The same where zero is the ground: of weights (nothing is the ground), and of signed values. */
+export const inks = (kind: Scale["kind"], dark: boolean): Palette =>
+  remembered(`inks ${kind} ${dark}`, () => {
+    const steps = kind === "diverging" ? diverging(dark) : weights(dark);
+    // Beyond an end: further from the centre of the scale, so darker on light ground and lighter on dark.
+    const beyond: Rgb = dark ? [255, 255, 255] : [10, 0, 10];
+    return tabled(steps, [mix(steps[0]!, beyond, 0.45), mix(steps[STEPS - 1]!, beyond, 0.45)], dark);
+  });
+
+function tabled(steps: readonly Rgb[], ends: readonly Rgb[], dark: boolean): Palette {
   const all = [...steps, ...ends, parse(dark ? "#59616b" : "#b4bac1")].map((c) => c.map(Math.round) as unknown as Rgb);
   return {
     pixels: Uint32Array.from(all, ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0),

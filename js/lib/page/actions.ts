@@ -4,6 +4,7 @@ import type { Action } from "../wire/model";
 import { historyKey } from "./keyboard";
 
 const SAID = 1500;
+const SAYS = "Copied";
 
 export class Actions {
   readonly el = h("div", "rw-actions-own");
@@ -22,6 +23,7 @@ export class Actions {
       const button = this.#buttons.get(action.name) ?? this.#make(action);
       button.disabled = !action.enabled || (cut && action.copies === null);
       button.title = action.hint;
+      if (button.textContent !== SAYS) setText(button, action.label);
     }
     const wanted = actions.map((action) => this.#buttons.get(action.name)!);
     if (wanted.length !== this.el.children.length || wanted.some((button, i) => button !== this.el.children[i]))
@@ -55,7 +57,7 @@ export class Actions {
     else
       copy(action.copies).then(
         () => {
-          setText(button, "Copied");
+          setText(button, SAYS);
           setTimeout(() => setText(button, action.label), SAID);
         },
         () => this.failed("The browser does not let this page use the clipboard. In Python: print(w.code())."),

@@ -2,7 +2,7 @@
 
 import { printable } from "../canvas/text";
 import { h, tokenSpan } from "../dom/dom";
-import type { TopToken } from "../wire/model";
+import type { Section, TopToken } from "../wire/model";
 
 const SHOWN = 10;
 
@@ -32,4 +32,14 @@ export function barRow(token: string, share: number, text: string, style = ""): 
 export function tokenBars(top: readonly TopToken[], limit = SHOWN): HTMLElement {
   const rows = top.slice(0, limit).map(({ token, prob }) => barRow(token, prob ?? 0, probabilityText(prob)));
   return h("div", "rw-bars", { role: "list" }, ...rows);
+}
+
+/** Signed bars under a heading: what is below zero has another colour, and its sign in the number. */
+export function sectionOf({ heading, note, none, bars }: Section): HTMLElement[] {
+  const title = h("div", "rw-heading", {}, printable(heading), note && h("span", "rw-dim", {}, ` ${printable(note)}`));
+  const rows = bars.map(({ name, share, text }) =>
+    barRow(name, Math.abs(share), text, share < 0 ? "rw-less" : "rw-more"),
+  );
+  if (none) return [title, h("div", "rw-dim rw-line", {}, printable(none))];
+  return [title, h("div", "rw-bars rw-signed", { role: "list" }, ...rows)];
 }

@@ -11,9 +11,18 @@ const FORMATS: readonly [ExportFormat, string, string][] = [
   ["html", "Web page", "HTML"],
 ];
 
-/** What Python makes. */
-export const pythonExports = (ask: (format: ExportFormat) => void): MenuItem[] =>
-  FORMATS.map(([format, label, hint]) => ({ label, hint, act: () => ask(format) }));
+/** What Python makes, and beside it the files of parts that it makes none of. */
+export const pythonExports = (
+  ask: (format: ExportFormat) => void,
+  title: string,
+  parts: readonly Part[],
+): MenuItem[] => [
+  ...FORMATS.map(([format, label, hint]) => ({ label, hint, act: () => ask(format) })),
+  ...localExports(
+    title,
+    parts.filter(({ apart }) => apart),
+  ),
+];
 
 /** What can be had with no kernel: the parts' own files. */
 export const localExports = (title: string, parts: readonly Part[]): MenuItem[] =>

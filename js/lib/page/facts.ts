@@ -16,6 +16,8 @@ export interface Facts {
   also: { label: string; value: string }[];
   notes: string[];
   top: TopToken[];
+  /** What the bars of `top` are, where they are no likely next tokens. */
+  topLabel?: string;
 }
 
 /** One sentence for a screen reader. */
@@ -27,7 +29,8 @@ export function spoken(f: Facts, selected: boolean): string {
     ...f.notes,
   ];
   const best = f.top[0];
-  if (best) parts.push(`top token ${best.token}, probability ${probabilityText(best.prob)}`);
+  if (best && f.topLabel) parts.push(`${f.topLabel} ${best.token} ${probabilityText(best.prob)}`);
+  else if (best) parts.push(`top token ${best.token}, probability ${probabilityText(best.prob)}`);
   if (selected) parts.push("selected");
   return parts.join(", ");
 }

@@ -54,6 +54,8 @@ export interface Part {
   readonly measured?: string;
   /** The signs that are on show now, for the legend. */
   signs?(): readonly Entry[];
+  /** Its files are of something that Python's are not of. */
+  readonly apart?: boolean;
   /** What it leaves as files. */
   files?(): LocalFile[];
 }

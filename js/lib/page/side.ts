@@ -4,7 +4,7 @@ import { printable } from "../canvas/text";
 import { h, toggle, tokenSpan } from "../dom/dom";
 import type { Address, Details, HostModel } from "../wire/model";
 import { same } from "../wire/optimistic";
-import { tokenBars } from "./bars";
+import { sectionOf, tokenBars } from "./bars";
 import type { Editing } from "./editing";
 import type { Facts } from "./facts";
 import type { Part } from "./part";
@@ -99,7 +99,12 @@ function content(facts: Facts | null, details: Details | null, waiting: boolean,
     h("div", "rw-rows", {}, ...rows.map(({ label, value }) => row(label, value))),
     ...facts.notes.map((note) => h("div", "rw-note", {}, note)),
   ];
-  if (top.length) out.push(h("div", "rw-heading", {}, details?.top_label ?? "Likeliest next tokens"), tokenBars(top));
+  if (top.length)
+    out.push(
+      h("div", "rw-heading", {}, details?.top_label ?? facts.topLabel ?? "Likeliest next tokens"),
+      tokenBars(top),
+    );
+  for (const section of details?.sections ?? []) out.push(...sectionOf(section));
   if (waiting) out.push(h("div", "rw-dim rw-line", {}, "more details are on their way\u2026"));
   return out;
 }

@@ -34,7 +34,8 @@ export function summaryContent({ summary, going, drop }: SummaryState): HTMLElem
       h("span", "rw-dim", {}, `${summary.count} intervention${summary.count === 1 ? "" : "s"}`),
     ),
   ];
-  if (!summary.chips.length) out.push(h("div", "rw-dim rw-line", {}, "Click a cell, or drag over several."));
+  if (!summary.chips.length)
+    out.push(h("div", "rw-dim rw-line", {}, summary.hint ?? "Click a cell, or drag over several."));
   else out.push(chips({ summary, going, drop }));
   if (summary.note) out.push(h("div", "rw-dim rw-line", {}, printable(summary.note)));
   return out;

@@ -292,7 +292,7 @@ class WidgetView {
     const ask = (format: ExportFormat) =>
       void this.#channel.ask({ kind: "export", format }, { failed: (text) => this.#fail(text) });
     const title = this.#frame?.title ?? "";
-    this.#menu.set(this.#cut ? localExports(title, this.#parts) : pythonExports(ask));
+    this.#menu.set(this.#cut ? localExports(title, this.#parts) : pythonExports(ask, title, this.#parts));
     this.#shell.reset.disabled = this.#menu.button.disabled = !this.#frame;
   }
 }

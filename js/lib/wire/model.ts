@@ -106,6 +106,8 @@ export interface Details {
   top_label?: string;
   neuron?: NeuronDetails;
   writes?: Writes;
+  /** Further bars below, each under its heading. */
+  sections?: Section[];
 }
 
 /** Tokens whose logits a part of the stream moves most, with what it adds to them. */
@@ -113,6 +115,15 @@ export interface Writes {
   /** Heading, the token where it is written, and the unit. */
   told: [string, string, string];
   tokens: { token: string; value: number }[];
+}
+
+/** Signed bars with their numbers; `none` stands in their place where there are none. */
+export interface Section {
+  heading: string;
+  note: string;
+  none: string;
+  /** `share` is from -1 to 1. */
+  bars: { name: string; share: number; text: string }[];
 }
 
 /** A piece of a prompt (null: the user's own text) with one neuron's activation at each token. */
@@ -196,6 +207,8 @@ export interface Summary {
   count: number;
   left: number;
   note: string;
+  /** What can be done, while nothing is active. */
+  hint?: string;
 }
 
 /** A button in the header: asks Python, or puts a text on the clipboard. */

@@ -18,6 +18,7 @@ from resid_widgets.models.model import ResidualModel
 from resid_widgets.models.worker import Job
 from resid_widgets.widgets.editing import clicks
 from resid_widgets.widgets.editing.chips import chip_id, summary
+from resid_widgets.widgets.editing.history import Undoing, history_actions
 from resid_widgets.widgets.editing.metric_controls import metric_controls, metric_from_control
 from resid_widgets.widgets.editing.preview import Previewing
 from resid_widgets.widgets.shell import panel
@@ -30,7 +31,7 @@ HOWS = ("mean", "zero", "resample", "noise", "clamp", "project_out", "patch")
 STREAM_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out")
 
 
-class AblationExplorer(Previewing):
+class AblationExplorer(Previewing, Undoing):
     """Layer-by-token picture in which a click ablates: the metric, the next tokens and the stream follow in place.
 
     ``AblationExplorer(run, rw.logit_diff(" Mary", " John"))``; in one line ``AblationExplorer(model, "Some text")``.
@@ -96,18 +97,6 @@ class AblationExplorer(Previewing):
         assert isinstance(shown, Ablation)
         return shown
 
-    def undo(self) -> None:
-        """Return to the interventions before the last change; nothing happens where there are none."""
-        self._open()
-        self._drop_requests(but="select")
-        self._update(lambda old: self._travelled(old, "past", "future"))
-
-    def redo(self) -> None:
-        """Take an undo back; nothing happens where there is none."""
-        self._open()
-        self._drop_requests(but="select")
-        self._update(lambda old: self._travelled(old, "future", "past"))
-
     def save_code(self, path: str | Path) -> Path:
         """Write `code` as a script, with the arrays it reads (if any) beside it, and return the script's path."""
         return self.result.save_code(path)
@@ -150,13 +139,7 @@ class AblationExplorer(Previewing):
 
     def _picture(self, options: Mapping[str, Any], given: GridResult | None = None) -> State:
         new = super()._picture(options, given)
-        result = new.result
-        assert isinstance(result, Ablation)
-        old = self._state
-        past, future = ((), ()) if old is None else (old.past, old.future)
-        if old is not None and old.options["interventions"] != result.interventions:
-            past, future = (*past, old.options["interventions"]), ()
-        return self._told(replace(new, past=past, future=future))
+        return self._told(self._dated(new))
 
     def _told(self, state: State) -> State:
         """Return the state with what depends on its interventions and history."""
@@ -165,18 +148,9 @@ class AblationExplorer(Previewing):
         return replace(
             self._previewed(state),
             summary=summary(result, self._run),
-            actions=_actions(state, result) if live else [],
+            actions=history_actions(state, result.code()) if live else [],
             edited=clicks.changed_cells(result, state.options) if live else None,
         )
-
-    def _travelled(self, old: State, back: str, forth: str) -> State:
-        """Return the state one step of its history away."""
-        steps: tuple[Any, ...] = getattr(old, back)
-        if not steps:
-            return old
-        new = self._changing(old, {"interventions": steps[-1]})
-        here = (*getattr(old, forth), old.options["interventions"])
-        return self._told(replace(new, **{back: steps[:-1], forth: here}))
 
     def _choices(self, result: GridResult, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         run = self._run
@@ -238,11 +212,6 @@ class AblationExplorer(Previewing):
         self._await_model()
         self._try(name, value, job)
 
-    def _apply_action(self, name: str, job: Job) -> None:
-        self._await_model()
-        steps = {"undo": ("past", "future"), "redo": ("future", "past")}[name]
-        self._update(lambda old: self._travelled(old, *steps), job)
-
     def _apply_edit(self, edit: Mapping[str, Any], job: Job) -> None:
         self._await_model()
         self._update(lambda old: self._edited(old, edit), job)
@@ -266,11 +235,3 @@ def _require_choices(options: Mapping[str, Any]) -> None:
     for name, allowed in (("mode", tuple(MODES)), ("how", HOWS), ("site", STREAM_SITES)):
         if options[name] not in allowed:
             raise InputError.about(name, options[name], f"must be one of {', '.join(allowed)}", "Choose one.")
-
-
-def _actions(state: State, result: Ablation) -> list[dict[str, Any]]:
-    return [
-        panel.action("undo", "Undo", bool(state.past), "Take the last change back (Ctrl+Z)"),
-        panel.action("redo", "Redo", bool(state.future), "Do again what was taken back (Ctrl+Shift+Z)"),
-        panel.action("code", "Copy as code", True, "A short script that gives this number", copies=result.code()),
-    ]

@@ -76,6 +76,39 @@ def details(
     )
 
 
+def section(
+    heading: str, note: str, bars: Iterable[tuple[str, float]], *, rounding: float = 0.0, none: str = "no effect"
+) -> dict[str, Any]:
+    """Describe signed bars of the side panel, each with its number.
+
+    Parameters
+    ----------
+    heading, note
+        What they are, and more of it in a lighter ink.
+    bars
+        Name and value of each. A bar is as long as its value is to the largest.
+    rounding
+        Where no value is larger than this there are no bars, but `none`: what is only the order of a sum must not
+        fill a picture.
+    """
+    bars = [(name, float(value)) for name, value in bars]
+    most = max((abs(value) for _, value in bars if math.isfinite(value)), default=0.0)
+    shown = bars if most > rounding else []
+    return plain(
+        {
+            "heading": heading,
+            "note": note,
+            "none": "" if shown else none,
+            "bars": [{"name": name, "share": value / most, "text": signed_text(value)} for name, value in shown],
+        }
+    )
+
+
+def signed_text(value: float) -> str:
+    """Return a number with its sign and three digits."""
+    return ("+" if value > 0 else "") + _short(value)
+
+
 def _short(value: float) -> str:
     """Return a number with three digits."""
     return number_text(float(f"{value:.3g}"))
