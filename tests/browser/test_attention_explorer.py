@@ -126,6 +126,8 @@ def test_a_cell_says_what_it_carries_and_what_its_cut_does(lab: Notebook) -> Non
     for number in (f"{found[1]:.3g}", f"{found[2]:+.3g}".replace("-", "−")):
         expect(view.side).to_contain_text(number)
     expect(view.side.locator(".rw-signed").last).to_contain_text(found[3])
+    expect(view.side).to_contain_text("Why it looks there")
+    expect(view.side.locator(".rw-signed").first).to_contain_text("others")
     # Another head shows the same pair of tokens.
     open_head(view, 2, 1)
     lab.kernel.wait("dict(w.selection)", {"layer": 2, "head": 1, "pos": 14, "key_pos": 10})

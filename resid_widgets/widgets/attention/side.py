@@ -13,6 +13,7 @@ from resid_widgets.analysis.grid import visible_tokens
 from resid_widgets.analysis.metrics import Metric
 from resid_widgets.errors import InputError, UnsupportedModelError
 from resid_widgets.widgets.attention.explored import Explored, Opened
+from resid_widgets.widgets.attention.why import why
 from resid_widgets.widgets.shell import panel
 
 ROUNDING = 1e-4
@@ -41,11 +42,12 @@ def of_token(shown: Explored, opened: Opened, at: Mapping[str, Any], metric: Met
     shows = [] if key_pos is None else [_shown(opened, pos, key_pos)]
     if key_pos is not None and key_pos > pos and shown.overview.causal:
         return {**panel.details([]), "rows": [_row("weight", "none: a token cannot look ahead")]}
+    looks = [] if key_pos is None else [why(shown.run, opened.layer, opened.head, pos, key_pos)]
     try:
         found = head_writes(shown.run, opened.layer, opened.head, pos, key_pos, metric, top_k=SHOWN)
     except (InputError, UnsupportedModelError) as error:
         refused = {**panel.section("What it carries", "", (), none=str(error))}
-        return {**panel.details([]), "rows": [_row(*row) for row in shows], "sections": [refused]}
+        return {**panel.details([]), "rows": [_row(*row) for row in shows], "sections": [*looks, refused]}
     verb = "writes" if key_pos is None else "carries"
     rows = [
         *shows,
@@ -60,7 +62,7 @@ def of_token(shown: Explored, opened: Opened, at: Mapping[str, Any], metric: Met
     return {
         **panel.details([]),
         "rows": [_row(*row) for row in rows],
-        "sections": [_tokens(heading, found)],
+        "sections": [*looks, _tokens(heading, found)],
     }
 
 

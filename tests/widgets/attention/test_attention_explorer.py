@@ -171,13 +171,30 @@ def test_a_cell_tells_what_it_carries(explorer, llama_run, metric):
     assert "cannot look ahead" in said(explorer)["weight"]
 
 
+def test_a_cell_tells_why_the_head_looks_there(explorer, llama_run):
+    import resid_widgets as rw
+
+    found = rw.attention_scores(llama_run, 2, 1, 5, 3, by="head")
+    explorer.select(layer=2, head=1, pos=5, key_pos=3)
+    why, carried = explorer.details["sections"]
+    assert (why["heading"], carried["heading"]) == ("Why it looks there", "What it carries")
+    assert why["note"].startswith(f"score {found.total:.3g} = sum of, gap".replace("-", "−"))
+    rows = found.top(5)
+    assert len(why["bars"]) == len(rows)
+    assert why["bars"][-1]["name"].endswith("others")
+    for bar, value in zip(why["bars"], rows["score"], strict=True):
+        assert float(bar["text"].replace("−", "-")) == pytest.approx(value, rel=0.01)
+    explorer.select(key_pos=None)
+    assert [section["heading"] for section in explorer.details["sections"]] == [f"Writes at {found.tokens[0]}"]
+
+
 def test_what_is_only_rounding_is_no_effect_and_has_no_bars(explorer, monkeypatch):
     from resid_widgets.widgets.attention import side
 
     monkeypatch.setattr(side, "ROUNDING", 1e9)
     explorer.select(layer=1, head=2, pos=6, key_pos=3)
     assert said(explorer)["direct effect"] == said(explorer)["effect when taken away"] == "no effect"
-    carried = next(each for each in explorer.details["sections"] if each["heading"] == "What it carries")
+    carried = explorer.details["sections"][-1]
     assert (carried["bars"], carried["none"]) == ([], "no effect on any logit")
 
 
@@ -412,7 +429,7 @@ def test_a_kind_that_an_ablation_rules_out_gives_way_to_the_pattern(explorer):
     [
         ("deepseek_v2", "What it carries"),  # no values that can be told apart
         ("gemma2", "What it carries"),  # it caps its logits
-        ("olmo_hybrid", ""),  # heads in one layer only
+        ("olmo_hybrid", "Why it looks there"),  # heads in one layer only, normed before they are shown
     ],
 )
 def test_what_a_family_cannot_tell_is_said_and_the_rest_is_there(make_model, family, told):
@@ -423,7 +440,7 @@ def test_what_a_family_cannot_tell_is_said_and_the_rest_is_there(make_model, fam
     widget.select(layer=layer, head=head, pos=5, key_pos=4)
     assert said(widget)["attention weight"]
     sections = {section["heading"]: section["none"] for section in widget.details["sections"]}
-    assert not told or sections[told]
+    assert sections[told]
     widget.score = "causal"
     assert np.isfinite(widget.result.score("causal").sel(layer=layer, head=head))
     assert opened(widget)["layer"] == layer
