@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from resid_widgets.analysis.contributions.direct_logit_attribution import require_linear
 from resid_widgets.analysis.contributions.direction import logit_directions
 from resid_widgets.analysis.contributions.given import given
-from resid_widgets.analysis.contributions.head_writes import HeadWrites, head_writes
 from resid_widgets.analysis.contributions.heads_code import heads_code
 from resid_widgets.analysis.contributions.heads_result import HeadContributions, told
 from resid_widgets.analysis.contributions.rows import rows_of_runs
 from resid_widgets.analysis.contributions.split import along_inside
 from resid_widgets.analysis.contributions.sublayer import block_modules
+from resid_widgets.analysis.contributions.written import Written, written_by_heads
 from resid_widgets.analysis.grid import visible_tokens, with_options
 from resid_widgets.analysis.metrics import Metric
 from resid_widgets.analysis.sweeps.ablation_sweep import AblationSweep, ablation_sweep
@@ -86,7 +86,7 @@ def head_contributions(
         sweep = ablation_sweep(run, metric, "z", how, layers=layers, progress=progress, stop=stop)
         checks += [check for check in sweep.checks if check.name not in {each.name for each in checks}]
     modules = block_modules(model)
-    writes = {layer: head_writes(run, layer, modules) for layer in layers}
+    writes = {layer: written_by_heads(run, layer, modules) for layer in layers}
     gap = max(each.sublayer.gap for each in writes.values())
     checks.append(Check.gap("heads = attention", gap, model.gap_limit, "heads + bias = what attention adds"))
     if any(each.source is None for each in writes.values()):
@@ -132,7 +132,7 @@ def _sentence(label: str, how: str) -> str:
     )
 
 
-def _dataset(run: Run, layers: tuple[int, ...], writes: dict[int, HeadWrites]) -> xr.Dataset:
+def _dataset(run: Run, layers: tuple[int, ...], writes: dict[int, Written]) -> xr.Dataset:
     widest = max(each.norm.shape[0] for each in writes.values())
     shape = (len(layers), widest, run.n_pos)
 

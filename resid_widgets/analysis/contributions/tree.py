@@ -43,7 +43,7 @@ def total_of(amounts: Sequence[Amount]) -> Amount:
     """Return the sum of some amounts; its interval is known where those of all are."""
     known = [amount.each for amount in amounts if amount.each is not None]
     whole = np.sum(known, axis=0) if known and len(known) == len(amounts) else None
-    return Amount(sum(amount.value for amount in amounts), whole)
+    return Amount(sum((amount.value for amount in amounts), 0.0), whole)
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,7 +85,7 @@ def test_bars_under_one_percent_are_summed_as_others(splits: Any) -> None:
 
 
 def amounts(*values: float) -> list[Part]:
-    return [Part(str(n), "", ("", "", ""), {"part": str(n)}, Amount(value)) for n, value in enumerate(values)]
+    return [Part(str(n), "", ("", "", ""), {"part": str(n)}, Amount(float(value))) for n, value in enumerate(values)]
 
 
 def test_one_small_bar_is_not_renamed_and_where_all_are_small_the_largest_are_named() -> None:

@@ -20,7 +20,7 @@ from resid_widgets.models.structure import relative_gap
 
 
 @dataclass(frozen=True, eq=False)
-class HeadWrites:
+class Written:
     """One layer's heads.
 
     Attributes
@@ -47,7 +47,7 @@ class HeadWrites:
     sublayer: Sublayer
 
 
-def head_writes(run: Run, layer: int, modules: Sequence[Mapping[str, nn.Module]]) -> HeadWrites:
+def written_by_heads(run: Run, layer: int, modules: Sequence[Mapping[str, nn.Module]]) -> Written:
     """Measure what the heads of a layer write.
 
     Parameters
@@ -86,7 +86,7 @@ def head_writes(run: Run, layer: int, modules: Sequence[Mapping[str, nn.Module]]
             most = weighted.max(dim=-1)
             source = most.indices.cpu().numpy()
             source_share = (most.values / weighted.sum(-1).clamp_min(1e-300)).cpu().numpy()
-    return HeadWrites(**found, source=source, source_share=source_share, sublayer=how)
+    return Written(**found, source=source, source_share=source_share, sublayer=how)
 
 
 def _alone(heads: Float[Tensor, "pos head d_head"], head: int) -> Tensor:
