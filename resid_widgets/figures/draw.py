@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from resid_widgets.analysis.attention.head_writes import HeadWrites
 from resid_widgets.analysis.attention.overview import AttentionOverview
+from resid_widgets.analysis.attention.result import Attention
+from resid_widgets.analysis.attention.scores_result import AttentionScore
 from resid_widgets.analysis.causal.causal_mediation import CausalMediation
 from resid_widgets.analysis.causal.counterfactual import Counterfactual
 from resid_widgets.analysis.contributions.heads_result import HeadContributions
@@ -19,7 +21,9 @@ from resid_widgets.analysis.neurons.result import NeuronPatterns
 from resid_widgets.analysis.probing.causal_result import CausalTest
 from resid_widgets.analysis.probing.result import Probe
 from resid_widgets.analysis.sweeps.sweep_result import SweepResult
+from resid_widgets.figures.attention import draw_attention
 from resid_widgets.figures.attention_overview import draw_overview
+from resid_widgets.figures.attention_score import draw_score
 from resid_widgets.figures.contributions import draw_contributions, draw_opened
 from resid_widgets.figures.curves import draw_curves
 from resid_widgets.figures.grid import draw_grid
@@ -54,6 +58,8 @@ draw.register(CausalTest, draw_sizes)
 draw.register(HeadContributions, draw_heads)
 draw.register(AttentionOverview, draw_overview)
 draw.register(HeadWrites, draw_writes)
+draw.register(Attention, draw_attention)
+draw.register(AttentionScore, draw_score)
 
 
 @draw.register

@@ -98,7 +98,7 @@ def colour_map(scale: Scale) -> Colormap:
     return chosen.with_extremes(bad=EMPTY_CELL, under=under, over=over)
 
 
-def _onto_limits(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
+def onto_limits(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
     """Put values that miss a limit by rounding alone (limits are interpolated) onto it: they are not beyond it."""
     slack = 1e-6 * max(abs(scale.low), abs(scale.high))
     near = (values >= scale.low - slack) & (values <= scale.high + slack)
@@ -110,7 +110,7 @@ def draw_cells(axes: Axes, result: GridResult, layout: Layout) -> None:
     values = np.asarray(result.values, dtype=np.float64)
     n_layers, n_pos = values.shape
     scale, colours = result.scale, colour_map(result.scale)
-    shown = np.ma.masked_invalid(_onto_limits(values, scale))
+    shown = np.ma.masked_invalid(onto_limits(values, scale))
     norm = Normalize(scale.low, scale.high)
     axes.imshow(
         shown,
