@@ -48,7 +48,9 @@ def contributions(model: rw.ResidualModel, seconds: float) -> None:
     def theirs() -> torch.Tensor:
         return direct_logit_attribution(folded, tokens, wanted[0], wanted[1], unit="head").attribution
 
-    found, expected = ours().prompts, theirs()[: model.n_layers * model.n_heads].T.reshape(len(ids), model.n_layers, -1)
+    prompts = ours().prompts
+    assert prompts is not None, "many prompts are each known"
+    found, expected = prompts.values, theirs()[: model.n_layers * model.n_heads].T.reshape(len(ids), model.n_layers, -1)
     gap = float(np.abs(found - expected.numpy()).max() / np.abs(found).max())
     print(f"\nDirect logit attribution by head, {len(ids)} prompts of {len(ids[0])} tokens; largest gap {gap:.0e}")
 

@@ -37,7 +37,7 @@ def test_the_heads_of_a_layer_stand_side_by_side(run: Any) -> None:
     np.testing.assert_allclose(
         figure.axes[1].images[0].get_array().compressed().min(), float(result.values.sel(head=1).min()), rtol=1e-5
     )
-    assert figure.axes[1].patches == figure.axes[0].patches[:0]  # effects at a sink are effects like others
+    assert not list(figure.axes[1].patches)  # effects at a sink are effects like others
 
 
 def test_what_is_no_more_than_rounding_is_no_effect(run: Any) -> None:

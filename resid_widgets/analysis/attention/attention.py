@@ -170,12 +170,13 @@ def _labelled(question: Asked, found: _Found, own: tuple[Check, ...]) -> Attenti
     name = NAMES[kind] if reading is None else f"{NAMES[kind]} on {reading.label}"
     scale, whole = _scale(question, found, name, units)
     heads = () if kind == "rollout" else question.heads
-    who = f"head {heads[0]}" if question.one else "the heads"
+    one = question.heads[0] if question.one else None
+    who = "the heads" if one is None else f"head {one}"
     told = {"metric": reading.label, "base": reading.of_base()} if reading else {}
     said = {"steps": question.steps if kind == "integrated" else None}
     if kind == "knockout":
         said |= {"renormalise": question.renormalise}
-    options = {"method": "attention", "kind": kind, "layer": question.layer, "head": heads[0] if question.one else None}
+    options = {"method": "attention", "kind": kind, "layer": question.layer, "head": one}
     return Attention(
         values=xr.DataArray(values, dims=dims, coords=coords, name=kind, attrs={"long_name": name, "units": units}),
         checks=(*run.checks, *found.checks, *own, *(() if whole else marked_check(run))),

@@ -201,8 +201,8 @@ class _Derived:
             (found,) = torch.autograd.grad(number, queries, retain_graph=True, allow_unused=True)
             rows.append(torch.zeros_like(queries[0, q, head]) if found is None else found[0, q, head])
         mixed = torch.stack(rows, dim=1).double()
-        values = (queries[0, q], keys[0, k], by_q[0, q], here)
-        return cls(*(value.detach().double() for value in values), mixed.detach(), head, key_head, bend)
+        at_q, at_k, by_q, by_k = (value.detach().double() for value in (queries[0, q], keys[0, k], by_q[0, q], here))
+        return cls(at_q, at_k, by_q, by_k, mixed.detach(), head, key_head, bend)
 
     @property
     def plain(self) -> bool:

@@ -80,10 +80,10 @@ def head_contributions(
     require_offered(model, "z")
     layers = layers_with(model, "z")
     checks: list[Check] = list(run.checks)
+    asked = None if metric is None else require_linear(metric)
     sweep: AblationSweep | None = None
-    if metric is not None:
-        metric = require_linear(metric)
-        sweep = ablation_sweep(run, metric, "z", how, layers=layers, progress=progress, stop=stop)
+    if asked is not None:
+        sweep = ablation_sweep(run, asked, "z", how, layers=layers, progress=progress, stop=stop)
         checks += [check for check in sweep.checks if check.name not in {each.name for each in checks}]
     modules = block_modules(model)
     writes = {layer: written_by_heads(run, layer, modules) for layer in layers}
@@ -94,8 +94,8 @@ def head_contributions(
         checks.append(Check("sources", "amber", None, None, text))
     heads = _dataset(run, layers, writes)
     label = ""
-    if sweep is not None:
-        direct = _direct(run, metric, layers, how, heads.sizes["head"])
+    if sweep is not None and asked is not None:
+        direct = _direct(run, asked, layers, how, heads.sizes["head"])
         causal = -sweep.values.values
         heads["direct"], heads["causal"] = (("layer", "head"), direct), (("layer", "head"), causal)
         heads["indirect"] = (("layer", "head"), causal - direct)

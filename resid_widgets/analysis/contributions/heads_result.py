@@ -69,8 +69,8 @@ class HeadContributions(Result):
         for name in effects:
             table[name] = self.heads[name].to_series()
         table = table.dropna(subset=["norm"])
-        by = table["causal"].abs() if "causal" in table else table["norm"]
-        return table.loc[by.sort_values(ascending=False, kind="stable").index].reset_index()
+        by = table["causal" if "causal" in table else "norm"].abs().to_numpy()
+        return table.iloc[np.argsort(-by, kind="stable")].reset_index()
 
     def writes(self) -> pd.DataFrame:
         """Return one row a head and position: what it writes there, and from which token."""

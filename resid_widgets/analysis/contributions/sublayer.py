@@ -124,7 +124,7 @@ def _matrices(
     """Yield what may be the sublayer's last matrix: as TransformerLens names it, or any of the block that fits."""
     part, name = _PROJECTIONS[component]
     paths = {id(module): path for path, module in modules.items()}
-    original = getattr(getattr(model.bridge.blocks[layer], part, None), name, None)
+    original: Any = getattr(getattr(model.bridge.blocks[layer], part, None), name, None)
     while hasattr(original, "original_component"):
         original = original.original_component
     if id(original) in paths:

@@ -169,7 +169,7 @@ def test_an_output_bias_belongs_to_no_head() -> None:
 def test_its_table_adds_up_and_its_top_is_in_order(ioi: Any) -> None:
     result = rw.direct_logit_attribution(ioi, METRIC, "source")
     table = result.to_dataframe()
-    assert table["value"].sum() == pytest.approx(result.total, abs=1e-4)
+    assert float(table["value"].to_numpy().sum()) == pytest.approx(result.total, abs=1e-4)
     assert set(table["part"]) == {"source", "rest"}  # a norm without bias, an unembedding without
     top = result.top(5)
     assert len(top) == 5
