@@ -1,6 +1,8 @@
 from . import tasks as tasks
 from .analysis.attention.attention import attention as attention
 from .analysis.attention.attention_scores import attention_scores as attention_scores
+from .analysis.attention.find_heads import find_heads as find_heads
+from .analysis.attention.found_result import FoundHeads as FoundHeads
 from .analysis.attention.head_writes import HeadWrites as HeadWrites
 from .analysis.attention.head_writes import head_writes as head_writes
 from .analysis.attention.overview import AttentionOverview as AttentionOverview

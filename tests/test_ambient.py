@@ -152,6 +152,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         *(rw.attention(run_of(model), 1, None, kind) for kind in ("pattern", "value_weighted", "rollout")),
         *(rw.attention(run_of(model), 1, 2, kind, METRIC, **QUIET) for kind in ("gradient", "integrated", "knockout")),
     ],
+    "find_heads": lambda model: rw.find_heads(model, length=6, prompts=1, draws=2, **QUIET),
     "attention_scores": lambda model: [
         rw.attention_scores(run_of(model), 3, 1, -1, 10, by=by) for by in ("component", "head")
     ],
@@ -212,7 +213,7 @@ COMPUTE_NOTHING = {
     *("ResidualModel", "Run", "Activations", "ActivationMap", "LogitLens", "Ablation", "AblationSweep", "PatchSweep"),
     *("PathPatch", "CausalMediation", "CausalTrace", "Counterfactual", "MediationMap", "NeuronPatterns", "Probe"),
     *("CausalTest", "Attention", "AttentionOverview", "AttentionScore", "Contributions", "HeadContributions"),
-    "HeadWrites",
+    *("FoundHeads", "HeadWrites"),
 }
 
 

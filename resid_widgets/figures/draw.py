@@ -6,6 +6,7 @@ from functools import singledispatch
 
 from matplotlib.figure import Figure
 
+from resid_widgets.analysis.attention.found_result import FoundHeads
 from resid_widgets.analysis.attention.head_writes import HeadWrites
 from resid_widgets.analysis.attention.overview import AttentionOverview
 from resid_widgets.analysis.attention.result import Attention
@@ -26,6 +27,7 @@ from resid_widgets.figures.attention_overview import draw_overview
 from resid_widgets.figures.attention_score import draw_score
 from resid_widgets.figures.contributions import draw_contributions, draw_opened
 from resid_widgets.figures.curves import draw_curves
+from resid_widgets.figures.found_heads import draw_found
 from resid_widgets.figures.grid import draw_grid
 from resid_widgets.figures.head_writes import draw_writes
 from resid_widgets.figures.heads import draw_heads
@@ -60,6 +62,7 @@ draw.register(AttentionOverview, draw_overview)
 draw.register(HeadWrites, draw_writes)
 draw.register(Attention, draw_attention)
 draw.register(AttentionScore, draw_score)
+draw.register(FoundHeads, draw_found)
 
 
 @draw.register
