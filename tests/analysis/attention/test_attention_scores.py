@@ -49,6 +49,22 @@ def test_differences_of_scores_are_log_ratios_of_attention(recorded: tuple[str, 
         assert read == pytest.approx(float(mine), abs=2e-3)
 
 
+def test_a_soft_cap_is_taken_back() -> None:
+    """The families' own caps are far above the scores of random weights: here it is near them."""
+    plain, cap = build("gemma2"), 0.1
+    plain.config.attn_logit_softcapping = cap
+    for layer in plain.model.layers:
+        layer.self_attn.attn_logit_softcapping = cap
+    run = rw.run(load_model((plain, None)), IDS)
+    near, itself = (rw.attention_scores(run, 2, 1, Q, k) for k in (NEAR, NEXT))
+    capped = [cap * np.tanh(found.total / cap) for found in (near, itself)]
+    ratio = float(np.log(near.weight) - np.log(itself.weight))
+    assert capped[0] - capped[1] == pytest.approx(ratio, abs=1e-4)
+    assert abs(capped[0]) < 0.9 * abs(near.total)
+    (check,) = [check for check in near.checks if check.name == "soft-cap"]
+    assert "before its soft-cap of 0.1" in check.text
+
+
 def test_without_biases_there_is_no_part_of_them() -> None:
     """The part of the biases is what no writer gives: it would hold anything that is not linear."""
     for family in ("llama", "qwen3", "gemma2", "olmo2", "granite"):

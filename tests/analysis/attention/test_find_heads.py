@@ -45,6 +45,8 @@ def test_the_tiny_models_heads_are_found_and_the_three_agree(tiny: Any, tiny_hea
     assert tiny_heads.best["previous_token"][0] == (2, 2)
     for kind in ("induction", "previous_token"):
         assert level(tiny_heads, f"{kind} heads") == "green"
+    # Those that look back at the same word matter less than others of their layers, and it is said.
+    assert level(tiny_heads, "duplicate_token heads") == "amber"
     detector = tiny_heads.to_dataframe().query("kind == 'induction'").nlargest(3, "detector")
     assert set(zip(detector["layer"], detector["head"], strict=True)) == known
     groups = tiny_heads.groups().set_index("kind")
