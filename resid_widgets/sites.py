@@ -13,7 +13,8 @@ STREAM = ("resid_pre", "resid_mid", "resid_post")
 """States of the residual stream, each ``[pos, d_model]``."""
 
 WRITES = ("attn_out", "mlp_out")
-"""What attention and MLP add to the stream, each ``[pos, d_model]``."""
+"""What attention and MLP add to the stream, each ``[pos, d_model]``: behind a norm or multiplier, where a family has
+one (Gemma 2, OLMo 2, Granite). Other engines may mean what stands before it."""
 
 INNER = ("q", "k", "v", "z", "pattern", "mlp_post")
 """Inside a block. q and z ``[pos, head, d_head]``; k and v ``[pos, kv_head, d_head]``, before rotary;
