@@ -129,6 +129,10 @@ def asked(run: object, layer: object, head: object, kind: object, given: dict[st
     again = given.get("renormalise")
     if again is not None and not isinstance(again, bool):
         raise InputError.about("renormalise", again, "True or False is needed", "True is the default.")
+    if given.get("stop") is not None and not callable(given["stop"]):
+        raise InputError.about("stop", given["stop"], "a function is needed", "Returning True, it stops the sweep.")
+    if given.get("budget") is not None:
+        whole_number("budget", given["budget"], 1, 2**63, "Bytes that may be in use at once.")
     queries = _queries(run, given.get("pos"))
     return Asked(run, at, kind, one or tuple(range(count)), bool(one), reading, steps, again is not False, queries)
 

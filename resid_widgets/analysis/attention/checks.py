@@ -14,17 +14,22 @@ from resid_widgets.results import Check
 
 
 def rows_check(run: Run, rows: Float[NDArray, "*any pos key_pos"], what: str) -> Check:
-    """Say that each row sums to 1; or to less, where a part of attention goes to no token (a sink of the model's)."""
+    """Say that each row sums to 1; or to less, where a part of attention goes to no token (a sink of the model's).
+
+    Where interventions have written attention, a row sums to what they make of it.
+    """
     missing = 1.0 - np.asarray(rows, dtype=np.float64).sum(-1)
     limit = run.model.gap_limit
     gap = float(np.abs(missing).max())
-    if gap <= limit or not float(missing.min()) >= -limit:
+    written = any(item.site.component == "pattern" for item in run.interventions)
+    if gap <= limit or not (written or float(missing.min()) >= -limit):
         return Check.gap("rows sum to 1", gap, limit, f"each row of {what} sums to 1")
+    why = "interventions have written it" if written else "the model's own sink, which is no token, takes the rest"
     text = (
-        f"rows of {what} sum to {1 - float(missing.max()):.2f} to {1 - float(missing.min()):.2f}: the model's own "
-        "sink, which is no token, takes the rest; shown as it is, not renormalised"
+        f"rows of {what} sum to {1 - float(missing.max()):.2f} to {1 - float(missing.min()):.2f}: {why}; "
+        "shown as it is, not renormalised"
     )
-    return Check("rows sum to 1", "amber", float(missing.max()), 0.0, text)
+    return Check("rows sum to 1", "amber", gap, 0.0, text)
 
 
 def weighted_check(run: Run, gap: float) -> Check:

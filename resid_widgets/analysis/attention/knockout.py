@@ -63,6 +63,7 @@ def cuts(asked: Asked, tracker: Sweeping, budget: Any) -> Cuts:
     pattern = one_layer(run, "pattern", layer)[list(asked.heads)].double().cpu().numpy()
     engine = engine_of(run, {"pattern"})
     sink = bool((1.0 - pattern.sum(-1) > run.model.gap_limit).any())
+    lost = run.model.gap_limit if sink else 1.0  # a row has no more to give to no token than this
     late = _too_late(asked)
     shape = pattern.shape
     known, cells, alone = np.full(shape, np.nan), [], 0
@@ -73,7 +74,7 @@ def cuts(asked: Asked, tracker: Sweeping, budget: Any) -> Cuts:
             continue
         if weight == 0.0 or query in late:
             known[place] = reading.of_base()
-        elif asked.renormalise and not sink and weight == pattern[n, query].sum():
+        elif asked.renormalise and np.count_nonzero(pattern[n, query]) == 1 and 1.0 - weight <= lost:
             alone += 1
         else:
             change = partial(cut, key, asked.renormalise, sink)

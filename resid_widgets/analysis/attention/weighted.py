@@ -52,10 +52,10 @@ def value_weighted(run: Run, layer: int, heads: Sequence[int]) -> Weighted:
     model = run.model
     pattern, z, values = (one_layer(run, name, layer) for name in ("pattern", "z", "v"))
     values = values.repeat_interleave(len(pattern) // values.shape[1], dim=1)  # [pos, head, d_head]
+    kept = _not_written(run, layer, len(pattern), heads)
     given = torch.einsum("hqk,khd->qhd", pattern.double(), values.double()) if values.shape == z.shape else None
-    gap = (
-        torch.inf if given is None else worst_gap(*(relative_gap(a, b) for a, b in zip(given, z.double(), strict=True)))
-    )
+    pairs = () if given is None else zip(given[:, kept], z[:, kept].double(), strict=True)
+    gap = torch.inf if given is None else worst_gap(*(relative_gap(a, b) for a, b in pairs))
     if not gap <= model.gap_limit:
         raise UnsupportedModelError(
             f"What the heads of layer {layer} of {model.name} take from each token cannot be told: their output is "
@@ -69,6 +69,20 @@ def value_weighted(run: Run, layer: int, heads: Sequence[int]) -> Weighted:
     columns = columns.double().unflatten(0, z.shape[1:])  # [head, d_head, d_model]
     norms = [_norms(pattern[h].double(), values[:, h].double() @ columns[h], found).float() for h in heads]
     return Weighted(torch.stack(norms), found, gap)
+
+
+def _not_written(run: Run, layer: int, count: int, heads: Sequence[int]) -> list[int]:
+    """Return the heads whose output is the model's own; raises if interventions have put one of `heads` there."""
+    sites = [item.site for item in run.interventions if item.site.layer == layer]
+    written = [site for site in sites if site.component == "z"]
+    every = any(site.head is None for site in written) or any(site.component == "attn_out" for site in sites)
+    gone = set(range(count)) if every else {site.head % count for site in written if site.head is not None}
+    if gone & set(heads):
+        raise UnsupportedModelError(
+            f"What the heads of layer {layer} take from each token cannot be told: interventions have written what "
+            "they give, so that it is not their pattern times their values. Use run.base, or another head."
+        )
+    return [head for head in range(count) if head not in gone]
 
 
 def _norms(
