@@ -119,6 +119,16 @@ def test_a_token_that_sees_only_itself_has_no_row_left(llama: Any) -> None:
     assert (np.abs(less.values.sel(pos=0, key_pos=0)) > 1e-4).all()
 
 
+def test_completeness_is_held_against_the_run_without_the_layers_attention(llama: Any) -> None:
+    found = rw.attention(llama, 2, kind="integrated", metric=METRIC)
+    without = rw.intervene(llama, rw.zero(rw.Site("pattern", 2))).final_logits
+    gone = float(without[11] - without[40])
+    assert float(found.values.sum()) == pytest.approx(found.base - gone, rel=1e-3)
+    (check,) = [check for check in found.checks if check.name == "completeness"]
+    assert check.level == "green"
+    assert f"and {gone:.3g} without them" in check.text
+
+
 def test_a_cut_that_is_stopped_keeps_what_it_has(llama: Any) -> None:
     found = rw.attention(llama, 1, kind="knockout", metric=METRIC, progress=False, stop=lambda: True)
     assert np.isnan(found.values).any()
