@@ -98,7 +98,7 @@ def attention(
     renormalise: Any = None,
     pos: Any = None,
     progress: Any = True,
-    stop: Callable[[], bool] | None = None,
+    stop: Any = None,
     budget: Any = None,
 ) -> Attention:
     """Show where the heads of a layer look, or what comes of it. Patterns are fetched one layer at a time.
